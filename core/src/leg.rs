@@ -1,0 +1,148 @@
+//! The port between calls and any signaling: what a leg can be told, and what it tells.
+//!
+//! Rules that every signaling obeys:
+//! - an inbound leg begins with [`LegEvent::Offered`], an outbound one with [`LegCommand::Originate`];
+//! - [`LegEvent::HungUp`] is the last event of a leg and comes exactly once, unless the PBX said
+//!   [`LegCommand::HangUp`] first: after that the leg is forgotten here and signaling finishes alone
+//!   (a CANCEL that crosses a 200, a BYE that nobody answers);
+//! - upstream sees one answer: the description of the first of `Ring`, `Progress` or `Answer` that
+//!   carries one is the answer, and later ones carry the same.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cause::Cause;
+use crate::description::Description;
+use crate::id::ContactId;
+
+/// A number or name that can be dialed, as it was dialed: `1001`, `*43`, `alice`.
+pub type Number = String;
+
+/// Somebody, as shown to somebody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    /// The number that can be called back.
+    pub number: Number,
+    /// The name to show; may be empty.
+    pub name: String,
+}
+
+/// Where an outbound leg goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// One registered contact of an extension.
+    Contact {
+        /// The extension.
+        endpoint: Number,
+        /// Which of its contacts.
+        contact: ContactId,
+    },
+}
+
+/// What calls tell a leg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LegCommand {
+    /// Begin an outbound leg.
+    Originate {
+        /// Where to.
+        target: Target,
+        /// Who is calling.
+        caller: Party,
+        /// What was dialed.
+        dialed: Number,
+        /// Our offer.
+        offer: Description,
+    },
+    /// Inbound: the far end is being alerted; with a description, there is early media too.
+    Ring {
+        /// Our answer, when there is early media.
+        early: Option<Description>,
+    },
+    /// Inbound: early media without alerting.
+    Progress {
+        /// Our answer.
+        early: Description,
+    },
+    /// Inbound: answer. Our answer to their offer, or our offer when theirs was empty.
+    Answer {
+        /// See above.
+        description: Description,
+    },
+    /// Change the stream of an established leg (re-INVITE).
+    Modify {
+        /// Our new offer.
+        offer: Description,
+    },
+    /// Agree to a change that the peer asked for. Our answer, or our offer when theirs was empty.
+    AcceptModify {
+        /// See above.
+        description: Description,
+    },
+    /// Refuse a change that the peer asked for; the leg stays as it was.
+    RefuseModify {
+        /// Why.
+        cause: Cause,
+    },
+    /// End the leg, whatever its state: refuse, cancel or hang up.
+    HangUp {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// What a leg tells calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LegEvent {
+    /// Somebody calls.
+    Offered {
+        /// The extension that proved who it is.
+        endpoint: Number,
+        /// As whom it calls.
+        caller: Party,
+        /// What it dialed.
+        dialed: Number,
+        /// Its offer; `None` asks us to offer.
+        offer: Option<Description>,
+        /// Whether our offer to it, if we make one, should use IPv6.
+        ipv6: bool,
+    },
+    /// Outbound: the far end is being alerted; with a description, there is early media too.
+    Ringing {
+        /// Their answer, when they already gave one.
+        early: Option<Description>,
+    },
+    /// Outbound: progress without alerting.
+    Progress {
+        /// Their answer, when they already gave one.
+        early: Option<Description>,
+    },
+    /// Outbound: answered, with their answer to our offer.
+    Answered {
+        /// Their answer.
+        description: Description,
+    },
+    /// Inbound: our answer has arrived; with their answer, when we had to make the offer.
+    Confirmed {
+        /// Their answer to our offer.
+        description: Option<Description>,
+    },
+    /// The peer asks to change the stream; `None` asks us to offer.
+    ModifyOffered {
+        /// Their new offer.
+        offer: Option<Description>,
+    },
+    /// The peer agreed to our change, or answered the offer that our `AcceptModify` made.
+    Modified {
+        /// Their answer.
+        description: Description,
+    },
+    /// The peer refused our change; the leg stays as it was.
+    ModifyRefused {
+        /// Why.
+        cause: Cause,
+    },
+    /// The leg is over.
+    HungUp {
+        /// Why.
+        cause: Cause,
+    },
+}

@@ -1,0 +1,10 @@
+//! SIP: bytes to leg events, leg commands to bytes.
+//!
+//! Everything but `transport/` is pure and told the time. `transport/` is the tokio shell: sockets,
+//! framing, parsing and the digest hash.
+
+pub mod auth;
+pub mod message;
+pub mod sdp;
+pub mod transport;
+pub mod wire;

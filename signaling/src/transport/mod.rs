@@ -1,0 +1,1 @@
+//! Sockets: the only part of this crate that knows tokio.

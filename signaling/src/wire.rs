@@ -1,0 +1,131 @@
+//! Where messages come from and go to: the words that the pure stack and the socket shell share.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use dialtone_core::Number;
+use serde::{Deserialize, Serialize};
+
+use crate::message::Message;
+
+/// A SIP transport (RFC 3261 §18, RFC 7118).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Transport {
+    /// Datagrams; the transaction layer retransmits.
+    Udp,
+    /// A stream.
+    Tcp,
+}
+
+impl Transport {
+    /// Whether it delivers or breaks, so that nothing is retransmitted (RFC 3261 §17).
+    pub const fn is_reliable(self) -> bool {
+        matches!(self, Transport::Tcp)
+    }
+
+    /// As in a Via: `UDP`.
+    pub const fn via(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+        }
+    }
+
+    /// As in a URI's `transport` parameter: `udp`.
+    pub const fn uri(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        }
+    }
+}
+
+/// One socket (UDP) or one connection (TCP) of this process; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FlowId(pub u64);
+
+/// A way to a peer: over which flow, from which of our addresses, to which of theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Path {
+    /// The transport.
+    pub transport: Transport,
+    /// The socket or connection. For TCP the transport opens a new connection to `remote` when this
+    /// one is gone.
+    pub flow: FlowId,
+    /// Our address.
+    pub local: SocketAddr,
+    /// Theirs.
+    pub remote: SocketAddr,
+}
+
+/// Names a transmission so that its failure can be told to whoever cares; 0 when nobody does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ticket(pub u64);
+
+/// Bytes to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where.
+    pub path: Path,
+    /// What: one whole SIP message.
+    pub payload: Bytes,
+    /// Reported by [`TransportEvent::SendFailed`].
+    pub ticket: Ticket,
+}
+
+/// What the transport worker found out about a request's digest credentials, by hashing against the
+/// account snapshot. The nonce-count window is not checked there: the stack does, after the
+/// transaction layer has absorbed retransmissions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Credentials {
+    /// It carried none for our realm, or they were refused already.
+    #[default]
+    None,
+    /// It proved to be this account.
+    Good {
+        /// The account.
+        account: Number,
+        /// The nonce, as sent.
+        nonce: String,
+        /// Its count (RFC 7616 §3.4).
+        nonce_count: u32,
+    },
+}
+
+/// What the transport tells the stack.
+#[derive(Clone, Debug)]
+pub enum TransportEvent {
+    /// A whole message arrived.
+    Received {
+        /// From where; a reply over this path reaches the sender.
+        path: Path,
+        /// The message.
+        message: Message,
+        /// What its credentials are worth.
+        credentials: Credentials,
+    },
+    /// A connection is established (either way).
+    FlowUp {
+        /// It.
+        path: Path,
+    },
+    /// A connection is gone.
+    FlowDown {
+        /// Which.
+        flow: FlowId,
+    },
+    /// A transmission could not be made, or its connection could not be opened.
+    SendFailed {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// Somebody failed to prove who they are.
+    AuthFailed {
+        /// The account that they named; may not exist. At most 64 bytes, control characters removed.
+        account: String,
+        /// From where.
+        source: SocketAddr,
+    },
+}
