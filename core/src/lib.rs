@@ -21,15 +21,22 @@
 //! | site | everything that an administrator configures: extensions, groups, numbers |
 
 pub mod app;
+mod call;
 pub mod cause;
+pub mod cdr;
 pub mod codec;
 pub mod command;
 pub mod description;
+pub mod endpoint;
 pub mod event;
 pub mod id;
 pub mod leg;
 pub mod machine;
 pub mod media;
+pub mod negotiate;
+pub mod pbx;
+pub mod ports;
+pub mod route;
 pub mod site;
 pub mod time;
 
@@ -38,6 +45,6 @@ pub use codec::Codec;
 pub use description::{Description, Direction, Format};
 pub use event::{Event, Fact};
 pub use id::{BridgeId, CallId, ContactId, ConversationId, IdSource, LegId, NodeId, PortId};
-pub use machine::Machine;
 pub use leg::{Number, Party};
+pub use machine::Machine;
 pub use time::{Mono, Now, Wall};

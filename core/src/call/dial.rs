@@ -1,0 +1,335 @@
+//! Branches ring until one is answered, all refuse, the caller gives up, or time is up.
+//!
+//! Upstream sees one answer of ours. It is given when a branch answers, or earlier, with early media or
+//! our own ringing tone; a branch that then answers with something else is asked to change, never the
+//! caller.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::leg::Leg;
+use super::{Call, Desk, State};
+use crate::cause::Cause;
+use crate::codec::Codec;
+use crate::description::{Description, Direction, Formats};
+use crate::endpoint::Contact;
+use crate::event::{DialOutcome, Fact, LegState, Side};
+use crate::id::LegId;
+use crate::leg::{LegCommand, Number, Party, Target};
+use crate::media::{BridgeKind, Feed};
+use crate::negotiate::{self, GENERATED};
+use crate::site::{Extension, RingGroup, Ringback};
+use crate::time::Mono;
+
+/// What is known while branches ring.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Dialing {
+    deadline: Mono,
+    ringback: Ringback,
+    /// Whether the caller has been told that somebody rings.
+    rang: bool,
+    /// The most telling cause that a branch gave.
+    best: Cause,
+}
+
+impl Dialing {
+    /// When ringing ends.
+    pub fn deadline(&self) -> Mono {
+        self.deadline
+    }
+}
+
+/// One place to ring.
+struct Goal {
+    endpoint: Number,
+    name: String,
+    codecs: Vec<Codec>,
+    contact: Contact,
+}
+
+impl Call {
+    pub(super) fn dial_extension(&mut self, desk: &mut Desk<'_>, extension: &Extension) {
+        // One person's phones: what the phone sends before the answer is meant for the caller.
+        let goals = goals(desk, extension);
+        self.dial(desk, goals, extension.ring_timeout, Ringback::Member);
+    }
+
+    pub(super) fn dial_group(&mut self, desk: &mut Desk<'_>, group: &RingGroup) {
+        let site = std::sync::Arc::clone(&self.site);
+        let caller = self.caller.as_ref().map(|caller| caller.endpoint.clone());
+        let members = group.members.iter().filter(|member| Some(*member) != caller.as_ref());
+        let goals = members
+            .filter_map(|member| site.extensions.get(member))
+            .flat_map(|extension| goals(desk, extension))
+            .collect();
+        self.dial(desk, goals, group.ring_timeout, group.ringback);
+    }
+
+    fn dial(&mut self, desk: &mut Desk<'_>, goals: Vec<Goal>, timeout: Duration, ringback: Ringback) {
+        let best = Cause::SubscriberAbsent;
+        self.state = State::Dialing(Dialing { deadline: desk.now + timeout, ringback, rang: false, best });
+        for goal in goals.into_iter().take(desk.limits.branches_max) {
+            self.begin_branch(desk, goal, ringback);
+        }
+        if self.branches.is_empty() {
+            self.dial_failed(desk);
+        }
+    }
+
+    fn begin_branch(&mut self, desk: &mut Desk<'_>, goal: Goal, ringback: Ringback) {
+        let Some(caller) = &self.caller else { return };
+        let worker = caller.port.map(|port| port.port.worker);
+        let formats = match &caller.remote {
+            Some(offer) => {
+                // When the caller will hear our tone, the branch should choose the tone's codec too.
+                let first = (ringback == Ringback::Tone).then(|| tone_codec(&offer.formats)).flatten();
+                negotiate::forwarded_offer(&offer.formats, &goal.codecs, first)
+            }
+            None => negotiate::own_offer(&goal.codecs),
+        };
+        if formats.is_empty() {
+            return self.branch_impossible(Cause::IncompatibleDestination);
+        }
+        let (caller_id, caller_party) = (caller.id, caller.party.clone());
+        let callee = Party { number: goal.endpoint.clone(), name: goal.name };
+        let id = desk.ids.leg();
+        let mut leg = Leg::create(
+            desk,
+            (self.id, id),
+            (goal.endpoint.clone(), callee.clone()),
+            (Side::Outbound, LegState::Down),
+            &self.dialed,
+        );
+        if !leg.take_port(desk, worker, goal.contact.ipv6) {
+            leg.close(desk, Cause::NoCircuit);
+            return self.branch_impossible(Cause::NoCircuit);
+        }
+        self.ports_out += 1;
+        let ptime = self.caller.as_ref().and_then(|caller| caller.remote.as_ref()?.ptime_ms);
+        let offer =
+            leg.describe(formats, Direction::SendRecv).map(|offer| Description { ptime_ms: ptime, ..offer });
+        let Some(offer) = offer else { return };
+        leg.local = Some(offer.clone());
+        desk.fact(Fact::ConnectedLine { leg: id, party: caller_party.clone() });
+        let endpoint = goal.endpoint.clone();
+        desk.fact(Fact::DialBegan { call: self.id, caller: caller_id, leg: id, endpoint });
+        desk.fact(Fact::ConnectedLine { leg: caller_id, party: callee });
+        let target = Target::Contact { endpoint: goal.endpoint, contact: goal.contact.id };
+        let dialed = self.dialed.clone();
+        leg.command(desk, LegCommand::Originate { target, caller: caller_party, dialed, offer });
+        self.branches.push(leg);
+    }
+
+    fn branch_impossible(&mut self, cause: Cause) {
+        if let State::Dialing(dialing) = &mut self.state {
+            dialing.best = more_telling(dialing.best, cause);
+        }
+    }
+
+    /// A branch alerts or sends early media; perhaps the caller should know, or hear it.
+    pub(super) fn branch_progress(
+        &mut self,
+        desk: &mut Desk<'_>,
+        leg: LegId,
+        state: LegState,
+        early: Option<Description>,
+    ) {
+        let State::Dialing(dialing) = &mut self.state else { return };
+        let (Some(caller), Some(branch)) =
+            (&mut self.caller, self.branches.iter_mut().find(|branch| branch.id == leg))
+        else {
+            return;
+        };
+        if branch.state != state {
+            desk.fact(Fact::DialProgressed { call: self.id, caller: caller.id, leg, state });
+            branch.set_state(desk, state);
+        }
+        match (dialing.ringback, early) {
+            (Ringback::Member, Some(early)) if caller.local.is_none() && caller.remote.is_some() => {
+                pass_early_media(desk, caller, branch, early, state);
+                dialing.rang = true;
+            }
+            (Ringback::Tone, _) if !dialing.rang && state == LegState::Ringing => {
+                dialing.rang = true;
+                ring_with_tone(desk, caller);
+            }
+            (Ringback::Member | Ringback::Phone, _) if !dialing.rang && state == LegState::Ringing => {
+                dialing.rang = true;
+                caller.command(desk, LegCommand::Ring { early: None });
+            }
+            (Ringback::Tone | Ringback::Member | Ringback::Phone, _) => {}
+        }
+    }
+
+    /// A branch answered: it takes the call, and the others stop ringing.
+    pub(super) fn branch_answered(&mut self, desk: &mut Desk<'_>, leg: LegId, answer: Description) {
+        if !matches!(self.state, State::Dialing(_)) {
+            return;
+        }
+        let Some(caller) = &self.caller else { return };
+        let (caller_id, offer, committed) = (caller.id, caller.remote.clone(), caller.local.clone());
+        let formats = match (&committed, &offer) {
+            (Some(local), _) => local.formats.clone(),
+            (None, Some(offer)) => negotiate::answer(&offer.formats, &answer.formats),
+            (None, None) => answer.formats.clone(),
+        };
+        let Some(mut branch) = self.take_branch(leg) else { return };
+        if formats.is_empty() {
+            // It answered with nothing that we offered: as good as a refusal of this branch.
+            branch.command(desk, LegCommand::HangUp { cause: Cause::IncompatibleDestination });
+            self.branches.push(branch);
+            return self.branch_hung_up(desk, leg, Cause::IncompatibleDestination);
+        }
+        branch.set_state(desk, LegState::Up);
+        let (outcome, cause) = (DialOutcome::Answered, Cause::NormalClearing);
+        desk.fact(Fact::DialEnded { call: self.id, caller: caller_id, leg, outcome, cause });
+        self.drop_branches(desk, DialOutcome::AnsweredElsewhere, Cause::AnsweredElsewhere);
+        if let Some(local) = branch.local.clone() {
+            branch.agree(desk, local, answer);
+        }
+        self.branches.push(branch);
+        self.connect(desk, leg, formats);
+    }
+
+    /// A branch refused or failed.
+    pub(super) fn branch_hung_up(&mut self, desk: &mut Desk<'_>, leg: LegId, cause: Cause) {
+        match &mut self.state {
+            State::Dialing(dialing) => {
+                dialing.best = more_telling(dialing.best, cause);
+                let whole_person = dialing.ringback == Ringback::Member && cause == Cause::CallRejected;
+                let Some(branch) = self.take_branch(leg) else { return };
+                self.end_branch(desk, branch, outcome_of(cause), cause);
+                // RFC 3261 §16.7 step 5: a 6xx speaks for all phones of the person who declined.
+                if whole_person {
+                    self.drop_branches(desk, DialOutcome::Cancelled, Cause::NormalClearing);
+                }
+                if self.branches.is_empty() {
+                    self.dial_failed(desk);
+                }
+            }
+            State::Talking(_) => self.end(desk, cause, Some(leg)),
+            State::Arriving | State::Flow(_) | State::Settling { .. } => {}
+        }
+    }
+
+    pub(super) fn ring_timeout(&mut self, desk: &mut Desk<'_>) {
+        self.branch_impossible(Cause::NoAnswer);
+        self.drop_branches(desk, DialOutcome::NoAnswer, Cause::NoAnswer);
+        self.dial_failed(desk);
+    }
+
+    fn dial_failed(&mut self, desk: &mut Desk<'_>) {
+        if let State::Dialing(dialing) = &self.state {
+            let cause = dialing.best;
+            self.end(desk, cause, None);
+        }
+    }
+
+    /// Every branch that still rings stops.
+    pub(super) fn drop_branches(&mut self, desk: &mut Desk<'_>, outcome: DialOutcome, cause: Cause) {
+        for branch in std::mem::take(&mut self.branches) {
+            branch.command(desk, LegCommand::HangUp { cause });
+            self.end_branch(desk, branch, outcome, cause);
+        }
+    }
+
+    fn end_branch(&mut self, desk: &mut Desk<'_>, branch: Leg, outcome: DialOutcome, cause: Cause) {
+        if let Some(caller) = &self.caller {
+            let (call, leg) = (self.id, branch.id);
+            desk.fact(Fact::DialEnded { call, caller: caller.id, leg, outcome, cause });
+        }
+        branch.close(desk, cause);
+    }
+}
+
+fn goals(desk: &Desk<'_>, extension: &Extension) -> Vec<Goal> {
+    let goal = |contact: &Contact| Goal {
+        endpoint: extension.number.clone(),
+        name: extension.name.clone(),
+        codecs: extension.codecs.clone(),
+        contact: contact.clone(),
+    };
+    desk.endpoints.contacts(&extension.number).iter().map(goal).collect()
+}
+
+fn tone_codec(offered: &[crate::description::Format]) -> Option<Codec> {
+    offered.iter().map(|format| format.codec).find(|codec| GENERATED.contains(codec))
+}
+
+/// The caller hears what the branch sends. Its answer is fixed from now on.
+fn pass_early_media(
+    desk: &mut Desk<'_>,
+    caller: &mut Leg,
+    branch: &mut Leg,
+    early: Description,
+    state: LegState,
+) {
+    let Some(offer) = caller.remote.clone() else { return };
+    let formats = negotiate::answer(&offer.formats, &early.formats);
+    let (Some(answer), Some(branch_local)) = (answer_caller(caller, &offer, formats), branch.local.clone())
+    else {
+        return;
+    };
+    branch.agree(desk, branch_local, early);
+    caller.agree(desk, answer.clone(), offer);
+    if let (Some(a), Some(b)) = (caller.port, branch.port) {
+        let bridge = desk.ids.bridge();
+        desk.bridge(bridge, BridgeKind::Relay { a: a.port, b: b.port });
+    }
+    caller.command(
+        desk,
+        match state {
+            LegState::Ringing => LegCommand::Ring { early: Some(answer) },
+            LegState::Early | LegState::Down | LegState::Ring | LegState::Up => {
+                LegCommand::Progress { early: answer }
+            }
+        },
+    );
+}
+
+/// The caller hears our ringing tone, or makes its own when it offered nothing that we can generate.
+fn ring_with_tone(desk: &mut Desk<'_>, caller: &mut Leg) {
+    let answer = caller.remote.clone().and_then(|offer| {
+        let codec = tone_codec(&offer.formats)?;
+        let formats = negotiate::answer_from(&offer.formats, &[codec]);
+        answer_caller(caller, &offer, formats).map(|answer| (offer, answer))
+    });
+    let Some((offer, answer)) = answer else {
+        return caller.command(desk, LegCommand::Ring { early: None });
+    };
+    caller.agree(desk, answer.clone(), offer);
+    if let Some(port) = caller.port {
+        let bridge = desk.ids.bridge();
+        desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed: Feed::Ringback });
+    }
+    caller.command(desk, LegCommand::Ring { early: Some(answer) });
+}
+
+fn answer_caller(caller: &Leg, offer: &Description, formats: Formats) -> Option<Description> {
+    if formats.is_empty() { None } else { caller.describe(formats, negotiate::answer_direction(offer)) }
+}
+
+fn outcome_of(cause: Cause) -> DialOutcome {
+    match cause {
+        Cause::UserBusy | Cause::CallRejected => DialOutcome::Busy,
+        Cause::NoAnswer | Cause::NoUserResponding => DialOutcome::NoAnswer,
+        Cause::NormalClearing => DialOutcome::Cancelled,
+        Cause::AnsweredElsewhere => DialOutcome::AnsweredElsewhere,
+        _ => DialOutcome::Unreachable,
+    }
+}
+
+/// Of what several branches say, the caller is told what a person decided before what a machine met
+/// (RFC 3261 §16.7 step 6 leaves the choice within a class to us).
+fn more_telling(one: Cause, other: Cause) -> Cause {
+    let rank = |cause: Cause| match cause {
+        Cause::CallRejected => 6,
+        Cause::UserBusy => 5,
+        Cause::NoAnswer => 4,
+        Cause::NoUserResponding => 3,
+        Cause::SubscriberAbsent => 1,
+        _ => 2,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}

@@ -1,0 +1,142 @@
+//! One party of a call, as the call sees it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Desk;
+use crate::cause::Cause;
+use crate::description::{Description, Direction, Formats};
+use crate::event::{Fact, LegState, Side};
+use crate::id::{CallId, LegId};
+use crate::leg::{LegCommand, Number, Party};
+use crate::media::{MediaCommand, ReadyPort};
+use crate::negotiate;
+use crate::pbx::PbxOutput;
+
+/// A leg and what was agreed with its far end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Leg {
+    pub id: LegId,
+    pub call: CallId,
+    pub endpoint: Number,
+    pub side: Side,
+    pub party: Party,
+    pub state: LegState,
+    pub port: Option<ReadyPort>,
+    /// What we last said, once it stands or is on its way.
+    pub local: Option<Description>,
+    /// What they last said: an offer before we answered, an answer after.
+    pub remote: Option<Description>,
+    /// Our offer that they have not answered.
+    pub pending: Option<Description>,
+    /// Whether its far end has put us on hold.
+    pub held: bool,
+}
+
+impl Leg {
+    /// Adds a leg to `call` and says so.
+    pub fn create(
+        desk: &mut Desk<'_>,
+        (call, id): (CallId, LegId),
+        (endpoint, party): (Number, Party),
+        (side, state): (Side, LegState),
+        dialed: &str,
+    ) -> Leg {
+        desk.legs.insert(id, call);
+        desk.fact(Fact::LegCreated {
+            leg: id,
+            call,
+            endpoint: endpoint.clone(),
+            side,
+            state,
+            party: party.clone(),
+            dialed: dialed.to_owned(),
+        });
+        desk.device(|endpoints, facts| endpoints.leg(&endpoint, id, side, state, false, facts));
+        Leg {
+            id,
+            call,
+            endpoint,
+            side,
+            party,
+            state,
+            port: None,
+            local: None,
+            remote: None,
+            pending: None,
+            held: false,
+        }
+    }
+
+    /// Takes a port for it; false when none is left.
+    pub fn take_port(&mut self, desk: &mut Desk<'_>, worker: Option<u16>, ipv6: bool) -> bool {
+        self.port = desk.ports.take(worker, ipv6);
+        if let Some(port) = self.port {
+            desk.port_legs.insert(port.port, (self.call, self.id));
+        }
+        self.port.is_some()
+    }
+
+    pub fn command(&self, desk: &mut Desk<'_>, command: LegCommand) {
+        desk.out.push(PbxOutput::Leg { leg: self.id, command });
+    }
+
+    pub fn set_state(&mut self, desk: &mut Desk<'_>, state: LegState) {
+        if self.state != state {
+            self.state = state;
+            desk.fact(Fact::LegStateChanged { leg: self.id, state });
+            self.tell_device(desk);
+        }
+    }
+
+    pub fn set_held(&mut self, desk: &mut Desk<'_>, held: bool) {
+        if self.held != held {
+            self.held = held;
+            let leg = self.id;
+            desk.fact(if held { Fact::LegHeld { leg } } else { Fact::LegResumed { leg } });
+            self.tell_device(desk);
+        }
+    }
+
+    fn tell_device(&self, desk: &mut Desk<'_>) {
+        let (id, side, state, held) = (self.id, self.side, self.state, self.held);
+        desk.device(|endpoints, facts| endpoints.leg(&self.endpoint, id, side, state, held, facts));
+    }
+
+    /// Our description of its stream with these formats; `None` without a port.
+    pub fn describe(&self, formats: Formats, direction: Direction) -> Option<Description> {
+        let ptime = self.remote.as_ref().and_then(|remote| remote.ptime_ms);
+        self.port.as_ref().map(|port| negotiate::describe(port, formats, direction, ptime))
+    }
+
+    /// Both descriptions stand: the port is told.
+    pub fn agree(&mut self, desk: &mut Desk<'_>, local: Description, remote: Description) {
+        let moved = self.remote.as_ref().is_none_or(|old| old.rtp != remote.rtp);
+        let Some(port) = self.port else { return };
+        let stream = negotiate::stream(&local, &remote, moved);
+        if let Some(codec) = remote.voice() {
+            desk.fact(Fact::LegNegotiated { leg: self.id, codec, remote: remote.rtp });
+        }
+        desk.media(MediaCommand::Configure { port: port.port, stream });
+        self.local = Some(local);
+        self.remote = Some(remote);
+    }
+
+    /// The formats that packets to and from it may have, under our payload types.
+    pub fn agreed(&self) -> Formats {
+        match (&self.local, &self.remote) {
+            (Some(local), Some(remote)) => negotiate::answer(&local.formats, &remote.formats),
+            (None, _) | (_, None) => Formats::new(),
+        }
+    }
+
+    /// Forgets it: its port goes back, its index entries go. The caller of this says `HangUp` first,
+    /// unless the far end hung up.
+    pub fn close(self, desk: &mut Desk<'_>, cause: Cause) {
+        desk.legs.remove(&self.id);
+        if let Some(port) = self.port {
+            desk.media(MediaCommand::Release { port: port.port });
+        }
+        desk.fact(Fact::LegEnded { leg: self.id, call: self.call, cause });
+        desk.device(|endpoints, facts| endpoints.leg_ended(&self.endpoint, self.id, facts));
+    }
+}

@@ -1,0 +1,251 @@
+//! Call detail records: a fold over events. A record is made when, and only when, a call ends, so there
+//! is exactly one per call whatever raced.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cause::Cause;
+use crate::codec::Codec;
+use crate::event::{DialOutcome, Event, Fact, Side};
+use crate::id::{CallId, ConversationId, LegId};
+use crate::leg::{Number, Party};
+use crate::media::Quality;
+use crate::time::{Mono, Wall};
+
+/// What came of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disposition {
+    /// A person or a flow answered.
+    Answered,
+    /// Nobody answered in time, or nobody could be reached.
+    NoAnswer,
+    /// Busy, or declined.
+    Busy,
+    /// The caller gave up.
+    Cancelled,
+    /// It could not be carried out.
+    Failed,
+}
+
+/// Who ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// The caller.
+    Caller,
+    /// The called party.
+    Callee,
+    /// We did: a flow's end, a timeout, a refusal, a command.
+    System,
+}
+
+/// One leg of a call's record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CdrLeg {
+    /// The leg.
+    pub leg: LegId,
+    /// The endpoint at its far end.
+    pub endpoint: Number,
+    /// Which way it was set up.
+    pub side: Side,
+    /// The preferred voice codec last agreed; `None` when none was.
+    pub codec: Option<Codec>,
+    /// How the branch ended for the caller; `None` for the caller's own leg.
+    pub outcome: Option<DialOutcome>,
+    /// Why it ended.
+    pub cause: Option<Cause>,
+    /// What its packets were like; `None` when it had no port.
+    pub quality: Option<Quality>,
+}
+
+/// The record of one call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cdr {
+    /// The call.
+    pub call: CallId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Who called.
+    pub from: Party,
+    /// What they dialed.
+    pub dialed: Number,
+    /// The endpoint that answered; `None` when a flow did, or nobody.
+    pub answered_by: Option<Number>,
+    /// When it began, RFC 3339 UTC.
+    pub started: String,
+    /// When it was answered, RFC 3339 UTC.
+    pub answered: Option<String>,
+    /// When it ended, RFC 3339 UTC.
+    pub ended: String,
+    /// From begin to end, milliseconds of the monotonic clock.
+    pub duration_ms: u64,
+    /// From answer to end, milliseconds; 0 when not answered. Never more than `duration_ms`.
+    pub talk_ms: u64,
+    /// What came of it.
+    pub disposition: Disposition,
+    /// Why it ended.
+    pub cause: Cause,
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// Every leg, the caller's first.
+    pub legs: Vec<CdrLeg>,
+}
+
+struct Draft {
+    conversation: ConversationId,
+    from: Party,
+    dialed: Number,
+    started: (Mono, Wall),
+    answered: Option<(Mono, Wall)>,
+    ended: Option<(Mono, Wall)>,
+    answered_by: Option<Number>,
+    legs: Vec<CdrLeg>,
+}
+
+/// The calls whose record is being gathered: as many as there are calls.
+#[derive(Default)]
+pub struct CdrFold {
+    drafts: HashMap<CallId, Draft>,
+    legs: HashMap<LegId, CallId>,
+}
+
+impl CdrFold {
+    /// Calls whose record is not complete.
+    pub fn open(&self) -> usize {
+        self.drafts.len()
+    }
+
+    /// Takes the next event; gives the record of the call that it ended.
+    pub fn apply(&mut self, event: &Event) -> Option<Cdr> {
+        let at = (event.at.mono, event.at.wall);
+        match &event.fact {
+            Fact::CallStarted { call, conversation, from, dialed, .. } => {
+                let draft = Draft {
+                    conversation: *conversation,
+                    from: from.clone(),
+                    dialed: dialed.clone(),
+                    started: at,
+                    answered: None,
+                    ended: None,
+                    answered_by: None,
+                    legs: Vec::new(),
+                };
+                self.drafts.insert(*call, draft);
+                None
+            }
+            Fact::LegCreated { leg, call, endpoint, side, .. } => {
+                self.legs.insert(*leg, *call);
+                let (leg, endpoint, side) = (*leg, endpoint.clone(), *side);
+                let fresh =
+                    CdrLeg { leg, endpoint, side, codec: None, outcome: None, cause: None, quality: None };
+                self.drafts.get_mut(call)?.legs.push(fresh);
+                None
+            }
+            Fact::LegNegotiated { leg, codec, .. } => {
+                self.leg(*leg)?.codec = Some(*codec);
+                None
+            }
+            Fact::DialEnded { leg, outcome, .. } => {
+                self.leg(*leg)?.outcome = Some(*outcome);
+                None
+            }
+            Fact::CallAnswered { call, by } => {
+                let draft = self.drafts.get_mut(call)?;
+                draft.answered.get_or_insert(at);
+                let answering = draft.legs.iter().find(|leg| leg.leg == *by && leg.side == Side::Outbound);
+                draft.answered_by = answering.map(|leg| leg.endpoint.clone());
+                None
+            }
+            Fact::LegEnded { leg, cause, call } => {
+                self.leg(*leg)?.cause = Some(*cause);
+                let draft = self.drafts.get_mut(call)?;
+                if draft.legs.iter().all(|leg| leg.cause.is_some()) {
+                    draft.ended = Some(at);
+                }
+                None
+            }
+            Fact::LegMeasured { leg, quality, .. } => {
+                self.leg(*leg)?.quality = Some(*quality);
+                None
+            }
+            Fact::CallEnded { call, cause, by } => {
+                let draft = self.drafts.remove(call)?;
+                for leg in &draft.legs {
+                    self.legs.remove(&leg.leg);
+                }
+                Some(draft.close(*call, *cause, *by, at))
+            }
+            Fact::Started { .. }
+            | Fact::Draining { .. }
+            | Fact::Stopped
+            | Fact::SiteApplied { .. }
+            | Fact::ContactAdded { .. }
+            | Fact::ContactRemoved { .. }
+            | Fact::DeviceStateChanged { .. }
+            | Fact::AuthFailed { .. }
+            | Fact::RouteTaken { .. }
+            | Fact::ConnectedLine { .. }
+            | Fact::DialBegan { .. }
+            | Fact::DialProgressed { .. }
+            | Fact::LegStateChanged { .. }
+            | Fact::LegLatched { .. }
+            | Fact::LegHeld { .. }
+            | Fact::LegResumed { .. }
+            | Fact::FlowStarted { .. }
+            | Fact::FlowEnded { .. }
+            | Fact::BridgeCreated { .. }
+            | Fact::BridgeEntered { .. }
+            | Fact::BridgeLeft { .. }
+            | Fact::BridgeDestroyed { .. }
+            | Fact::HangupRequested { .. }
+            | Fact::LegSilent { .. }
+            | Fact::Fault { .. } => None,
+        }
+    }
+
+    fn leg(&mut self, leg: LegId) -> Option<&mut CdrLeg> {
+        let call = self.legs.get(&leg)?;
+        self.drafts.get_mut(call)?.legs.iter_mut().find(|candidate| candidate.leg == leg)
+    }
+}
+
+impl Draft {
+    fn close(self, call: CallId, cause: Cause, by: Option<LegId>, at: (Mono, Wall)) -> Cdr {
+        // The record waits for measurements; the call was over when its last leg was.
+        let (ended_mono, ended_wall) = self.ended.unwrap_or(at);
+        let millis = |from: Mono| u64::try_from(ended_mono.since(from).as_millis()).unwrap_or(u64::MAX);
+        let side = |leg| self.legs.iter().find(|candidate| candidate.leg == leg).map(|leg| leg.side);
+        let ended_by = match by.and_then(side) {
+            Some(Side::Inbound) => EndedBy::Caller,
+            Some(Side::Outbound) => EndedBy::Callee,
+            None => EndedBy::System,
+        };
+        let disposition = match (self.answered, ended_by, cause) {
+            (Some(_), _, _) => Disposition::Answered,
+            (None, EndedBy::Caller, _) => Disposition::Cancelled,
+            (None, _, Cause::UserBusy | Cause::CallRejected) => Disposition::Busy,
+            (None, _, Cause::NoAnswer | Cause::NoUserResponding | Cause::SubscriberAbsent) => {
+                Disposition::NoAnswer
+            }
+            (None, EndedBy::Callee | EndedBy::System, _) => Disposition::Failed,
+        };
+        Cdr {
+            call,
+            conversation: self.conversation,
+            from: self.from,
+            dialed: self.dialed,
+            answered_by: self.answered_by,
+            started: self.started.1.to_string(),
+            answered: self.answered.map(|(_, wall)| wall.to_string()),
+            ended: ended_wall.to_string(),
+            duration_ms: millis(self.started.0),
+            talk_ms: self.answered.map_or(0, |(mono, _)| millis(mono)),
+            disposition,
+            cause,
+            ended_by,
+            legs: self.legs,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Who can be reached where, and what every phone is doing.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::event::{DeviceState, Fact, LegState, Side};
+use crate::id::{ContactId, LegId};
+use crate::leg::Number;
+
+/// One place where an endpoint can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Its name.
+    pub id: ContactId,
+    /// Preference, thousandths: 1000 is tried first (RFC 3261 §20.10).
+    pub q: u16,
+    /// Whether its audio should use IPv6.
+    pub ipv6: bool,
+}
+
+/// A change of where an endpoint can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContactChange {
+    /// One more place.
+    Added {
+        /// Whose.
+        endpoint: Number,
+        /// Which.
+        contact: Contact,
+        /// From where it registered.
+        source: std::net::SocketAddr,
+    },
+    /// One place less.
+    Removed {
+        /// Whose.
+        endpoint: Number,
+        /// Which.
+        contact: ContactId,
+        /// Whether it ran out, rather than being taken back.
+        expired: bool,
+    },
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Endpoint {
+    contacts: SmallVec<[Contact; 2]>,
+    legs: SmallVec<[Activity; 2]>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Activity {
+    leg: LegId,
+    side: Side,
+    state: LegState,
+    held: bool,
+}
+
+impl Endpoint {
+    fn state(&self) -> DeviceState {
+        let alerting = |activity: &Activity| {
+            activity.side == Side::Outbound && matches!(activity.state, LegState::Ringing | LegState::Early)
+        };
+        // A branch that has not rung yet says nothing about the phone.
+        let quiet = |activity: &Activity| activity.side == Side::Outbound && activity.state == LegState::Down;
+        let ringing = self.legs.iter().any(alerting);
+        let mut talking =
+            self.legs.iter().filter(|activity| !alerting(activity) && !quiet(activity)).peekable();
+        match (talking.peek().is_some(), ringing) {
+            (true, true) => DeviceState::RingInUse,
+            (true, false) if talking.all(|activity| activity.held) => DeviceState::OnHold,
+            (true, false) => DeviceState::InUse,
+            (false, true) => DeviceState::Ringing,
+            (false, false) if self.contacts.is_empty() => DeviceState::Unavailable,
+            (false, false) => DeviceState::Idle,
+        }
+    }
+}
+
+/// Every endpoint that has a contact or a leg.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Endpoints {
+    by_number: HashMap<Number, Endpoint>,
+}
+
+impl Endpoints {
+    /// Applies a change and pushes what it means.
+    pub fn apply(&mut self, change: ContactChange, facts: &mut Vec<Fact>) {
+        match change {
+            ContactChange::Added { endpoint, contact, source } => {
+                facts.push(Fact::ContactAdded { endpoint: endpoint.clone(), contact: contact.id, source });
+                self.change(&endpoint, facts, |entry| {
+                    entry.contacts.retain(|old| old.id != contact.id);
+                    entry.contacts.push(contact);
+                    entry.contacts.sort_by_key(|contact| std::cmp::Reverse(contact.q));
+                });
+            }
+            ContactChange::Removed { endpoint, contact, expired } => {
+                self.change(&endpoint, facts, |entry| entry.contacts.retain(|old| old.id != contact));
+                facts.push(Fact::ContactRemoved { endpoint, contact, expired });
+            }
+        }
+    }
+
+    /// Where an endpoint can be reached, most wanted first.
+    pub fn contacts(&self, endpoint: &str) -> &[Contact] {
+        self.by_number.get(endpoint).map_or(&[], |entry| &entry.contacts)
+    }
+
+    /// What a phone is doing.
+    pub fn state(&self, endpoint: &str) -> DeviceState {
+        self.by_number.get(endpoint).map_or(DeviceState::Unavailable, Endpoint::state)
+    }
+
+    /// A leg of the endpoint began or does something else now.
+    pub fn leg(
+        &mut self,
+        endpoint: &str,
+        leg: LegId,
+        side: Side,
+        state: LegState,
+        held: bool,
+        facts: &mut Vec<Fact>,
+    ) {
+        self.change(endpoint, facts, |entry| {
+            entry.legs.retain(|old| old.leg != leg);
+            entry.legs.push(Activity { leg, side, state, held });
+        });
+    }
+
+    /// A leg of the endpoint is over.
+    pub fn leg_ended(&mut self, endpoint: &str, leg: LegId, facts: &mut Vec<Fact>) {
+        self.change(endpoint, facts, |entry| entry.legs.retain(|old| old.leg != leg));
+    }
+
+    fn change(&mut self, endpoint: &str, facts: &mut Vec<Fact>, what: impl FnOnce(&mut Endpoint)) {
+        if !self.by_number.contains_key(endpoint) {
+            self.by_number.insert(endpoint.to_owned(), Endpoint::default());
+        }
+        let Some(entry) = self.by_number.get_mut(endpoint) else { return };
+        let before = entry.state();
+        what(entry);
+        let state = entry.state();
+        if entry.contacts.is_empty() && entry.legs.is_empty() {
+            self.by_number.remove(endpoint);
+        }
+        if state != before {
+            facts.push(Fact::DeviceStateChanged { endpoint: endpoint.to_owned(), state });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{IdSource, NodeId};
+
+    #[test]
+    fn a_phones_state_follows_its_contacts_and_legs() {
+        let mut ids = IdSource::new(NodeId(1), 1, 1, 1);
+        let (mut endpoints, mut facts) = (Endpoints::default(), Vec::new());
+        let contact = Contact { id: ids.contact(), q: 1000, ipv6: false };
+        let (call, second) = (ids.leg(), ids.leg());
+        let id = contact.id;
+        let source = "127.0.0.1:5071".parse().unwrap();
+        endpoints.apply(ContactChange::Added { endpoint: "1001".into(), contact, source }, &mut facts);
+        assert_eq!(endpoints.state("1001"), DeviceState::Idle);
+        let steps = [
+            (call, Side::Outbound, LegState::Down, false, DeviceState::Idle),
+            (call, Side::Outbound, LegState::Ringing, false, DeviceState::Ringing),
+            (call, Side::Outbound, LegState::Up, false, DeviceState::InUse),
+            (second, Side::Outbound, LegState::Ringing, false, DeviceState::RingInUse),
+            (second, Side::Outbound, LegState::Up, false, DeviceState::InUse),
+            (call, Side::Outbound, LegState::Up, true, DeviceState::InUse),
+            (second, Side::Outbound, LegState::Up, true, DeviceState::OnHold),
+        ];
+        for (leg, side, state, held, expected) in steps {
+            endpoints.leg("1001", leg, side, state, held, &mut facts);
+            assert_eq!(endpoints.state("1001"), expected, "{leg:?} {state:?}");
+        }
+        endpoints.leg_ended("1001", call, &mut facts);
+        endpoints.leg_ended("1001", second, &mut facts);
+        endpoints.apply(
+            ContactChange::Removed { endpoint: "1001".into(), contact: id, expired: true },
+            &mut facts,
+        );
+        assert_eq!(endpoints.state("1001"), DeviceState::Unavailable);
+        assert!(endpoints.by_number.is_empty(), "nothing is kept of a phone that is gone");
+    }
+}

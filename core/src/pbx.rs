@@ -1,0 +1,319 @@
+//! Every call of this machine: routes inputs to the call that they are about.
+//!
+//! **Invariant:** a leg or port is in an index exactly as long as its call may still hear of it.
+//! **Invariant:** nothing here scans all calls in one turn; what concerns all of them is swept in slices.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::{About, AppCommand, AppEvent};
+use crate::call::{Arrival, Call, Desk};
+use crate::cause::Cause;
+use crate::command::{Command, Reply};
+use crate::endpoint::{ContactChange, Endpoints};
+use crate::event::Fact;
+use crate::id::{CallId, IdSource, LegId, PortId};
+use crate::leg::{LegCommand, LegEvent};
+use crate::machine::Machine;
+use crate::media::{MediaCommand, MediaEvent};
+use crate::ports::PortPool;
+use crate::site::Site;
+use crate::time::Mono;
+
+/// Bounds of what one machine takes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Calls at a time; one more is refused with [`Cause::Congestion`].
+    pub calls_max: usize,
+    /// Branches of one call; further contacts do not ring.
+    pub branches_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { calls_max: 10_000, branches_max: 64 }
+    }
+}
+
+/// Names a command so that its reply finds who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReplyTo(pub u64);
+
+/// What can happen to the PBX.
+#[derive(Clone, Debug)]
+pub enum PbxInput {
+    /// A leg says something.
+    Leg {
+        /// Which.
+        leg: LegId,
+        /// What.
+        event: LegEvent,
+    },
+    /// The media engine says something.
+    Media(MediaEvent),
+    /// A flow asks for something.
+    App(About<AppCommand>),
+    /// An endpoint can be reached elsewhere.
+    Contact(ContactChange),
+    /// Somebody outside asks for something.
+    Command {
+        /// Who wants the reply.
+        reply_to: ReplyTo,
+        /// What is asked.
+        command: Command,
+    },
+    /// A new site is in force for calls that begin from now on.
+    Site(Arc<Site>),
+}
+
+/// What the PBX asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PbxOutput {
+    /// Tell a leg.
+    Leg {
+        /// Which.
+        leg: LegId,
+        /// What.
+        command: LegCommand,
+    },
+    /// Tell the media engine.
+    Media(MediaCommand),
+    /// Tell a flow.
+    App(About<AppEvent>),
+    /// Tell everybody.
+    Fact(Fact),
+    /// Answer a command.
+    Reply {
+        /// Whose.
+        reply_to: ReplyTo,
+        /// The answer.
+        reply: Reply,
+    },
+}
+
+/// Calls that one turn of a sweep ends.
+const SWEEP: usize = 32;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pbx {
+    site: Arc<Site>,
+    limits: Limits,
+    ids: IdSource,
+    calls: HashMap<CallId, Box<Call>>,
+    legs: HashMap<LegId, CallId>,
+    port_legs: HashMap<PortId, (CallId, LegId)>,
+    ports: PortPool,
+    endpoints: Endpoints,
+    deadlines: BinaryHeap<Reverse<(Mono, CallId)>>,
+    draining: bool,
+    /// Calls that must still be ended, and why.
+    sweep: VecDeque<(CallId, Cause)>,
+}
+
+impl Pbx {
+    /// An empty PBX. `ids` must not collide with the ids that signaling gives to inbound legs.
+    pub fn new(site: Arc<Site>, limits: Limits, ids: IdSource) -> Self {
+        Pbx {
+            site,
+            limits,
+            ids,
+            calls: HashMap::new(),
+            legs: HashMap::new(),
+            port_legs: HashMap::new(),
+            ports: PortPool::default(),
+            endpoints: Endpoints::default(),
+            deadlines: BinaryHeap::new(),
+            draining: false,
+            sweep: VecDeque::new(),
+        }
+    }
+
+    /// Calls that are not over, including those that still settle.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Legs that calls know.
+    pub fn legs(&self) -> usize {
+        self.legs.len()
+    }
+
+    /// The ports that can be handed out, and those that are.
+    pub fn ports(&self) -> &PortPool {
+        &self.ports
+    }
+
+    /// Whether no new calls are taken.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    fn desk<'a>(
+        &'a mut self,
+        now: Mono,
+        out: &'a mut Vec<PbxOutput>,
+    ) -> (&'a mut HashMap<CallId, Box<Call>>, Desk<'a>) {
+        let desk = Desk {
+            now,
+            limits: &self.limits,
+            ids: &mut self.ids,
+            ports: &mut self.ports,
+            endpoints: &mut self.endpoints,
+            legs: &mut self.legs,
+            port_legs: &mut self.port_legs,
+            out,
+        };
+        (&mut self.calls, desk)
+    }
+
+    /// Lets a call do something, then sees whether it is over or wants to be woken.
+    fn with_call(
+        &mut self,
+        now: Mono,
+        id: CallId,
+        out: &mut Vec<PbxOutput>,
+        what: impl FnOnce(&mut Call, &mut Desk<'_>),
+    ) -> bool {
+        let (calls, mut desk) = self.desk(now, out);
+        let Some(call) = calls.get_mut(&id) else { return false };
+        what(call, &mut desk);
+        if call.finished(&mut desk) {
+            calls.remove(&id);
+        } else {
+            self.schedule(id);
+        }
+        true
+    }
+
+    fn schedule(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let deadline = call.deadline();
+        if let Some(at) = deadline
+            && call.scheduled.is_none_or(|scheduled| at < scheduled)
+        {
+            call.scheduled = Some(at);
+            self.deadlines.push(Reverse((at, id)));
+        }
+    }
+
+    fn offered(&mut self, now: Mono, arrival: Arrival, out: &mut Vec<PbxOutput>) {
+        let refusal = if self.draining || self.calls.len() >= self.limits.calls_max {
+            Some(Cause::Congestion)
+        } else {
+            None
+        };
+        let id = self.ids.call();
+        let site = Arc::clone(&self.site);
+        let (calls, mut desk) = self.desk(now, out);
+        let call = Call::begin(&mut desk, site, id, arrival, refusal);
+        if !call.finished(&mut desk) {
+            calls.insert(id, Box::new(call));
+            self.schedule(id);
+        }
+    }
+
+    fn media(&mut self, now: Mono, event: MediaEvent, out: &mut Vec<PbxOutput>) {
+        let port = match &event {
+            MediaEvent::Ready { ports } => return self.ports.stock(ports.iter().copied()),
+            MediaEvent::Released { port, .. } => {
+                self.ports.gone(*port);
+                *port
+            }
+            MediaEvent::Latched { port, .. }
+            | MediaEvent::Silent { port, .. }
+            | MediaEvent::PlayEnded { port, .. } => *port,
+        };
+        let Some(&(call, leg)) = self.port_legs.get(&port) else { return };
+        if matches!(event, MediaEvent::Released { .. }) {
+            self.port_legs.remove(&port);
+        }
+        self.with_call(now, call, out, |call, desk| call.media_event(desk, leg, event));
+    }
+
+    fn command(&mut self, now: Mono, reply_to: ReplyTo, command: Command, out: &mut Vec<PbxOutput>) {
+        let reply = match command {
+            Command::HangUp { call, cause } => {
+                if self.with_call(now, call, out, |call, desk| call.hang_up(desk, cause)) {
+                    Reply::Done
+                } else {
+                    Reply::NoSuchCall { call }
+                }
+            }
+            Command::Drain => {
+                if !std::mem::replace(&mut self.draining, true) {
+                    let calls = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
+                    out.push(PbxOutput::Fact(Fact::Draining { calls }));
+                }
+                Reply::Done
+            }
+            Command::HangUpAll { cause } => {
+                self.sweep.extend(self.calls.keys().map(|call| (*call, cause)));
+                Reply::Done
+            }
+        };
+        out.push(PbxOutput::Reply { reply_to, reply });
+    }
+}
+
+impl Machine for Pbx {
+    type Input = PbxInput;
+    type Output = PbxOutput;
+
+    fn handle(&mut self, now: Mono, input: PbxInput, out: &mut Vec<PbxOutput>) {
+        match input {
+            PbxInput::Leg { leg, event: LegEvent::Offered { endpoint, caller, dialed, offer, ipv6 } } => {
+                self.offered(now, Arrival { leg, endpoint, caller, dialed, offer, ipv6 }, out);
+            }
+            PbxInput::Leg { leg, event } => {
+                // A leg that was told to hang up is forgotten; what it still says changes nothing.
+                if let Some(&call) = self.legs.get(&leg) {
+                    self.with_call(now, call, out, |call, desk| call.leg_event(desk, leg, event));
+                }
+            }
+            PbxInput::Media(event) => self.media(now, event, out),
+            PbxInput::App(About { call, what }) => {
+                self.with_call(now, call, out, |call, desk| call.app_command(desk, what));
+            }
+            PbxInput::Contact(change) => {
+                let mut facts = Vec::new();
+                self.endpoints.apply(change, &mut facts);
+                out.extend(facts.into_iter().map(PbxOutput::Fact));
+            }
+            PbxInput::Command { reply_to, command } => self.command(now, reply_to, command, out),
+            PbxInput::Site(site) => {
+                let extensions = u32::try_from(site.extensions.len()).unwrap_or(u32::MAX);
+                out.push(PbxOutput::Fact(Fact::SiteApplied { name: site.name.clone(), extensions }));
+                self.site = site;
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Mono, out: &mut Vec<PbxOutput>) {
+        for _ in 0..SWEEP {
+            let Some((call, cause)) = self.sweep.pop_front() else { break };
+            self.with_call(now, call, out, |call, desk| call.hang_up(desk, cause));
+        }
+        while let Some(&Reverse((at, id))) = self.deadlines.peek()
+            && at <= now
+        {
+            self.deadlines.pop();
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.scheduled = None;
+                self.with_call(now, id, out, |call, desk| call.expire(desk));
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        if self.sweep.is_empty() {
+            self.deadlines.peek().map(|Reverse((at, _))| *at)
+        } else {
+            Some(Mono::ZERO)
+        }
+    }
+}
