@@ -1,1 +1,201 @@
 //! SIP messages: lossless, bounded, tolerant (RFC 3261 §7, §25).
+//!
+//! [`Message::parse`] makes an ordered list of raw headers out of bytes: continuation lines are joined,
+//! compact names expanded, values stay slices of the datagram. Nothing is lost that could be printed
+//! again, and only what cannot be represented, or what two readers could take in two ways, is refused.
+//! [`Request::check`] then says whether a request can be handled, and typed views
+//! ([`Headers::via`], [`Headers::from`] …) parse a header when it is asked for.
+//!
+//! Deliberately not here: framing of streams beyond [`head_end`] and [`content_length`], multipart
+//! bodies, and any rule of a transaction or a dialog.
+
+#![forbid(unsafe_code)]
+
+mod addr;
+mod auth_params;
+mod check;
+mod cseq;
+mod error;
+mod grammar;
+mod headers;
+mod host;
+mod limits;
+mod lines;
+mod method;
+mod name;
+mod params;
+mod parse;
+mod print;
+mod status;
+mod typed;
+mod uri;
+mod value;
+mod via;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use addr::{ContactList, NameAddr};
+pub use auth_params::{AuthParam, AuthParams};
+pub use check::Invalid;
+pub use cseq::CSeq;
+pub use error::{Fault, ParseError};
+pub use grammar::Malformed;
+pub use headers::{Header, Headers};
+pub use host::Host;
+pub use limits::{ELEMENTS_MAX, HEADERS_MAX, LINE_MAX, MESSAGE_MAX, PARAMS_MAX};
+pub use lines::head_end;
+pub use method::Method;
+pub use name::Name;
+pub use params::Params;
+pub use parse::content_length;
+pub use status::reason;
+pub use typed::{HeaderError, MAX_FORWARDS_DEFAULT};
+pub use uri::{Scheme, Uri, escape_user};
+pub use value::{RawUri, Value};
+pub use via::{MAGIC_COOKIE, Via};
+
+/// A SIP message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// A request.
+    Request(Request),
+    /// A response.
+    Response(Response),
+}
+
+impl Message {
+    /// Its headers.
+    pub fn headers(&self) -> &Headers {
+        match self {
+            Message::Request(request) => &request.headers,
+            Message::Response(response) => &response.headers,
+        }
+    }
+
+    /// Its headers, to change them.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        match self {
+            Message::Request(request) => &mut request.headers,
+            Message::Response(response) => &mut response.headers,
+        }
+    }
+
+    /// Its body.
+    pub fn body(&self) -> &Bytes {
+        match self {
+            Message::Request(request) => &request.body,
+            Message::Response(response) => &response.body,
+        }
+    }
+}
+
+impl From<Request> for Message {
+    fn from(request: Request) -> Self {
+        Message::Request(request)
+    }
+}
+
+impl From<Response> for Message {
+    fn from(response: Response) -> Self {
+        Message::Response(response)
+    }
+}
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// What it asks for.
+    pub method: Method,
+    /// Of whom, as written.
+    pub uri: RawUri,
+    /// Its headers.
+    pub headers: Headers,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Request {
+    /// A request without headers and body.
+    pub fn new(method: Method, uri: impl Into<RawUri>) -> Self {
+        Request { method, uri: uri.into(), headers: Headers::new(), body: Bytes::new() }
+    }
+
+    /// Sets the body and its Content-Type.
+    pub fn set_body(&mut self, content_type: &str, body: impl Into<Bytes>) {
+        self.headers.set(Name::ContentType, content_type);
+        self.body = body.into();
+    }
+}
+
+/// A response.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    /// 100 to 699.
+    pub status: u16,
+    /// The reason phrase; any bytes.
+    pub reason: Bytes,
+    /// Its headers.
+    pub headers: Headers,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Response {
+    /// A response to a request: Via, From, To, Call-ID and CSeq are copied in order (RFC 3261 §8.2.6.2),
+    /// Timestamp into a 100 (§8.2.6.1). The To tag is the caller's to add.
+    pub fn to(request: &Request, status: u16) -> Self {
+        let mut response = Response::empty(status);
+        for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
+            response.headers.copy(&name, &request.headers);
+        }
+        if status == 100 {
+            response.headers.copy(&Name::Timestamp, &request.headers);
+        }
+        response
+    }
+
+    /// A response without headers, with the usual phrase.
+    fn empty(status: u16) -> Self {
+        let reason = Bytes::from_static(reason(status).as_bytes());
+        Response { status, reason, headers: Headers::new(), body: Bytes::new() }
+    }
+
+    /// The same with another phrase.
+    pub fn with_reason(mut self, reason: &str) -> Self {
+        self.reason = Value::from(reason).into_bytes();
+        self
+    }
+
+    /// The phrase as text.
+    pub fn reason_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.reason)
+    }
+
+    /// Gives To a tag unless it has one; a To that is malformed is left alone (RFC 3261 §8.2.6.2).
+    pub fn tag_to(&mut self, tag: &str) {
+        let Ok(mut to) = self.headers.to() else { return };
+        if to.tag().is_none() {
+            to.set_tag(tag);
+            self.headers.set(Name::To, to);
+        }
+    }
+
+    /// Whether the request goes on: 1xx.
+    pub const fn is_provisional(&self) -> bool {
+        self.status < 200
+    }
+
+    /// Whether it was granted: 2xx.
+    pub const fn is_success(&self) -> bool {
+        self.status >= 200 && self.status < 300
+    }
+
+    /// Sets the body and its Content-Type.
+    pub fn set_body(&mut self, content_type: &str, body: impl Into<Bytes>) {
+        self.headers.set(Name::ContentType, content_type);
+        self.body = body.into();
+    }
+}

@@ -1,0 +1,139 @@
+//! Where a URI or a Via points: a name or an address (RFC 3261 §25.1 `host`).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use nom::Parser;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_while1};
+use nom::character::complete::u16 as number;
+use nom::combinator::{map, map_opt, opt};
+use nom::sequence::{delimited, preceded};
+use serde::{Deserialize, Serialize};
+
+use super::grammar::{Parsed, around};
+
+/// A host; compared without case (RFC 3261 §19.1.4).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Host {
+    /// A name, as it was written.
+    Domain(String),
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// An IPv6 address, printed in brackets.
+    V6(Ipv6Addr),
+}
+
+impl Host {
+    /// From text without a port: a name, an IPv4 address, an IPv6 address with or without brackets.
+    pub fn parse(text: &str) -> Option<Host> {
+        if let Ok(address) = text.parse::<Ipv6Addr>() {
+            return Some(Host::V6(address));
+        }
+        match host(text) {
+            Ok(("", host)) => Some(host),
+            _ => None,
+        }
+    }
+
+    /// The address, unless it is a name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Host::Domain(_) => None,
+            Host::V4(address) => Some(IpAddr::V4(*address)),
+            Host::V6(address) => Some(IpAddr::V6(*address)),
+        }
+    }
+}
+
+impl PartialEq for Host {
+    fn eq(&self, other: &Host) -> bool {
+        match (self, other) {
+            (Host::Domain(a), Host::Domain(b)) => a.eq_ignore_ascii_case(b),
+            (a, b) => a.ip().is_some() && a.ip() == b.ip(),
+        }
+    }
+}
+
+impl Eq for Host {}
+
+impl From<IpAddr> for Host {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Host::V4(address),
+            IpAddr::V6(address) => Host::V6(address),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Domain(name) => f.write_str(name),
+            Host::V4(address) => write!(f, "{address}"),
+            Host::V6(address) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+/// A host. Underscores are forgiven: local names have them.
+pub(crate) fn host(input: &str) -> Parsed<'_, Host> {
+    let in_brackets = delimited(tag("["), take_while1(|c| c != ']'), tag("]"));
+    let name = take_while1(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
+    alt((
+        map(map_opt(in_brackets, |text: &str| text.parse().ok()), Host::V6),
+        map(name, |text: &str| match text.parse() {
+            Ok(address) => Host::V4(address),
+            Err(_) => Host::Domain(text.to_owned()),
+        }),
+    ))
+    .parse(input)
+}
+
+/// `host [ ":" port ]`; blanks around the colon are legal in a Via alone, and asked for by it.
+pub(crate) fn host_port(input: &str, blanks: bool) -> Parsed<'_, (Host, Option<u16>)> {
+    if blanks {
+        (host, opt(preceded(around(":"), number))).parse(input)
+    } else {
+        (host, opt(preceded(tag(":"), number))).parse(input)
+    }
+}
+
+/// Prints a host with its port.
+pub(crate) fn write_host_port(f: &mut fmt::Formatter<'_>, host: &Host, port: Option<u16>) -> fmt::Result {
+    write!(f, "{host}")?;
+    match port {
+        Some(port) => write!(f, ":{port}"),
+        None => Ok(()),
+    }
+}
+
+/// The socket address that these name, if the host is an address.
+pub(crate) fn socket_addr(host: &Host, port: u16) -> Option<SocketAddr> {
+    host.ip().map(|ip| SocketAddr::new(ip, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_addresses() {
+        let table = [
+            ("example.com", Some("example.com")),
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("[2001:DB8::1]", Some("[2001:db8::1]")),
+            ("2001:db8::1", Some("[2001:db8::1]")),
+            ("192.0.2.300", Some("192.0.2.300")),
+            ("[::1", None),
+            ("[fe80::1%eth0]", None),
+            ("", None),
+            ("a b", None),
+        ];
+        for (text, printed) in table {
+            assert_eq!(Host::parse(text).map(|host| host.to_string()).as_deref(), printed, "{text}");
+        }
+        assert_eq!(Host::parse("EXAMPLE.com"), Host::parse("example.COM"));
+        assert_ne!(Host::parse("192.0.2.1"), Host::parse("[::ffff:192.0.2.1]"));
+    }
+}
