@@ -1,1 +1,4 @@
 //! dialtone
+
+pub mod config;
+pub mod site;

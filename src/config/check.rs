@@ -1,0 +1,195 @@
+//! What the types cannot say about a configuration: ranges, and keys that must fit one another.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use super::load::Places;
+use super::problem::{Place, Problem};
+use super::{Config, duration};
+
+struct Checker<'a> {
+    file: &'a Path,
+    places: &'a Places,
+    problems: &'a mut Vec<Problem>,
+}
+
+/// Reports everything about `config` that cannot work.
+pub(super) fn check(config: &Config, file: &Path, places: &Places, problems: &mut Vec<Problem>) {
+    let mut checker = Checker { file, places, problems };
+    checker.sip(config);
+    checker.rtp(config);
+    checker.rest(config);
+}
+
+impl Checker<'_> {
+    fn sip(&mut self, config: &Config) {
+        let sip = &config.sip;
+        self.addresses("sip.udp", &sip.udp);
+        self.addresses("sip.tcp", &sip.tcp);
+        if sip.udp.is_empty() && sip.tcp.is_empty() {
+            self.report("sip.udp", "no address to listen on".into(), "name one in sip.udp or sip.tcp");
+        }
+        let wildcard = sip.udp.iter().chain(&sip.tcp).find(|address| address.ip().is_unspecified());
+        if let (Some(wildcard), true) = (wildcard, sip.public_host.is_empty()) {
+            self.report(
+                "sip.public_host",
+                format!("{wildcard} is every address of the machine, so phones must be told which to use"),
+                "set sip.public_host to the host that phones reach, or listen on that address alone",
+            );
+        }
+        if !is_host(&sip.domain) {
+            self.report("sip.domain", format!("{:?} is not a host name", sip.domain), HOST_FIX);
+        }
+        if !sip.public_host.is_empty() && !is_host(&sip.public_host) {
+            self.report("sip.public_host", format!("{:?} is not a host name", sip.public_host), HOST_FIX);
+        }
+        for name in sip.names.iter().filter(|name| !is_host(name)) {
+            self.report("sip.names", format!("{name:?} is not a host name"), HOST_FIX);
+        }
+        self.time("sip.t1", sip.t1, Duration::from_millis(100), Duration::from_secs(4));
+        let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
+        self.time("sip.expires_min", sip.expires_min, Duration::from_secs(1), day);
+        self.time("sip.expires_max", sip.expires_max, minute, Duration::from_secs(365 * 86_400));
+        if sip.expires_min > sip.expires_max {
+            self.report("sip.expires_min", "it is above sip.expires_max".into(), "lower it");
+        }
+        if sip.expires_default < sip.expires_min || sip.expires_default > sip.expires_max {
+            self.report(
+                "sip.expires_default",
+                "it is not between sip.expires_min and sip.expires_max".into(),
+                "choose a time between them",
+            );
+        }
+        self.range("sip.max_message_bytes", sip.max_message_bytes, 1500, 1 << 20);
+        self.range("sip.max_connections", sip.max_connections, 1, 1_000_000);
+        self.range("sip.max_transactions", sip.max_transactions, 16, 10_000_000);
+        self.range("sip.max_dialogs", sip.max_dialogs, 2, 1_000_000);
+    }
+
+    fn rtp(&mut self, config: &Config) {
+        let rtp = &config.rtp;
+        for (key, addresses) in [("rtp.bind", &rtp.bind), ("rtp.public_addresses", &rtp.public_addresses)] {
+            if addresses.iter().filter(|ip| ip.is_ipv4()).count() > 1
+                || addresses.iter().filter(|ip| ip.is_ipv6()).count() > 1
+            {
+                self.report(
+                    key,
+                    "two addresses of one family".into(),
+                    "keep one IPv4 and one IPv6 address at most",
+                );
+            }
+        }
+        if rtp.bind.is_empty() {
+            self.report("rtp.bind", "no address to receive voice on".into(), "name one");
+        }
+        for ip in rtp.bind.iter().filter(|ip| ip.is_unspecified()) {
+            if !rtp.public_addresses.iter().any(|public| public.is_ipv4() == ip.is_ipv4()) {
+                self.report(
+                    "rtp.public_addresses",
+                    format!("{ip} is every address of the machine, so phones must be told which to use"),
+                    "set rtp.public_addresses to the address that phones reach, or bind that address alone",
+                );
+            }
+        }
+        for ip in rtp.public_addresses.iter().filter(|ip| ip.is_unspecified()) {
+            self.report("rtp.public_addresses", format!("{ip} cannot be sent to"), "name a real address");
+        }
+        if rtp.port_min < 1024 {
+            self.report("rtp.port_min", "it is below 1024".into(), "choose a port of 1024 or above");
+        }
+        if rtp.port_max < rtp.port_min.saturating_add(3) {
+            self.report(
+                "rtp.port_max",
+                "there is no room for two pairs above rtp.port_min".into(),
+                "raise it",
+            );
+        }
+        self.range("rtp.workers", rtp.workers, 0, 256);
+        self.range("rtp.reserve", rtp.reserve, 2, 10_000);
+        let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+        self.time("rtp.timeout", rtp.timeout, second, day);
+        self.time("rtp.hold_timeout", rtp.hold_timeout, second, day);
+        self.time("rtp.quarantine", rtp.quarantine, Duration::ZERO, Duration::from_secs(600));
+    }
+
+    fn rest(&mut self, config: &Config) {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        self.addresses("http.bind", &config.http.bind);
+        self.range("http.max_body_bytes", config.http.max_body_bytes, 1024, 64 << 20);
+        self.time("http.timeout", config.http.timeout, second, hour);
+        self.range("calls.max_calls", config.calls.max_calls, 1, 1_000_000);
+        self.range("calls.max_branches", config.calls.max_branches, 1, 256);
+        self.time("calls.ring_timeout", config.calls.ring_timeout, second, hour);
+        self.time("calls.drain_timeout", config.calls.drain_timeout, Duration::ZERO, hour * 24);
+        self.time("auth.nonce_lifetime", config.auth.nonce_lifetime, second, hour * 24);
+        self.time("auth.failure_window", config.auth.failure_window, second, hour * 24);
+        self.range("auth.failures_per_account", config.auth.failures_per_account, 1, 1_000_000);
+        self.range("auth.failures_per_source", config.auth.failures_per_source, 1, 1_000_000);
+        self.range("data.cdr_file_bytes", config.data.cdr_file_bytes, 4096, 1 << 40);
+        self.range("data.trace_file_bytes", config.data.trace_file_bytes, 4096, 1 << 40);
+        let limits = &config.limits;
+        for (key, length) in [
+            ("limits.control_queue", limits.control_queue),
+            ("limits.send_queue", limits.send_queue),
+            ("limits.media_queue", limits.media_queue),
+            ("limits.event_queue", limits.event_queue),
+            ("limits.state_queue", limits.state_queue),
+            ("limits.record_queue", limits.record_queue),
+            ("limits.trace_lines", limits.trace_lines),
+        ] {
+            self.range(key, length, 16, 1 << 24);
+        }
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.level) {
+            self.report("log.level", error.to_string(), "write error, warn, info, debug or trace");
+        }
+    }
+
+    fn addresses(&mut self, key: &str, addresses: &[SocketAddr]) {
+        for (index, address) in addresses.iter().enumerate() {
+            if addresses[..index].contains(address) {
+                self.report(key, format!("{address} stands there twice"), "remove one");
+            }
+            if matches!(address.ip(), IpAddr::V4(ip) if ip.is_broadcast()) || address.ip().is_multicast() {
+                self.report(
+                    key,
+                    format!("{address} is not an address of one machine"),
+                    "name one of this machine",
+                );
+            }
+        }
+    }
+
+    fn range<T: PartialOrd + Display>(&mut self, key: &str, value: T, low: T, high: T) {
+        if value < low || value > high {
+            self.report(key, format!("{value} is out of range"), &format!("choose {low} to {high}"));
+        }
+    }
+
+    fn time(&mut self, key: &str, value: Duration, low: Duration, high: Duration) {
+        if value < low || value > high {
+            let fix = format!("choose {} to {}", duration::print(low), duration::print(high));
+            self.report(key, format!("{} is out of range", duration::print(value)), &fix);
+        }
+    }
+
+    fn report(&mut self, key: &str, what: String, fix: &str) {
+        let place = self.places.get(key).cloned().unwrap_or_else(|| Place::File(self.file.to_path_buf()));
+        self.problems.push(Problem { place, key: key.into(), what, fix: fix.into() });
+    }
+}
+
+const HOST_FIX: &str = "write a host name or an address, without a port";
+
+/// A host name, an IPv4 address, or an IPv6 address without brackets.
+fn is_host(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && (text.parse::<IpAddr>().is_ok() || text.split('.').all(label))
+}

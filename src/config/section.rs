@@ -1,0 +1,299 @@
+//! The sections of `dialtone.toml` and their defaults.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::duration;
+use crate::site::Secret;
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// `[site]`: where the site is written down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SiteConfig {
+    /// The site file.
+    pub file: PathBuf,
+    /// Folder of prompts, `<name>.wav`.
+    pub prompts: PathBuf,
+}
+
+impl Default for SiteConfig {
+    fn default() -> Self {
+        Self { file: "site.toml".into(), prompts: "prompts".into() }
+    }
+}
+
+/// `[data]`: where everything is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The data directory; created when missing.
+    pub dir: PathBuf,
+    /// A file of call records is closed, and a new one begun, at this size.
+    pub cdr_file_bytes: u64,
+    /// The same for the traces of calls.
+    pub trace_file_bytes: u64,
+    /// Closed trace files kept; the oldest is removed. 0 keeps all. Call records are never removed.
+    pub trace_files: u32,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            dir: "../data".into(),
+            cdr_file_bytes: 64 * 1024 * 1024,
+            trace_file_bytes: 64 * 1024 * 1024,
+            trace_files: 16,
+        }
+    }
+}
+
+/// `[sip]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SipConfig {
+    /// UDP addresses to listen on.
+    pub udp: Vec<SocketAddr>,
+    /// TCP addresses to listen on.
+    pub tcp: Vec<SocketAddr>,
+    /// The name of this system in SIP addresses, and the realm of its challenges.
+    pub domain: String,
+    /// More names and addresses by which phones may address us, besides `domain` and the addresses
+    /// that we listen on.
+    pub names: Vec<String>,
+    /// The host that our Via and Contact say; empty for the address that a message came to. Needed
+    /// when listening on a wildcard address.
+    pub public_host: String,
+    /// RFC 3261 T1: how long a round trip takes.
+    #[serde(with = "duration")]
+    pub t1: Duration,
+    /// Shortest registration; less is answered 423.
+    #[serde(with = "duration")]
+    pub expires_min: Duration,
+    /// Longest registration; more is cut to it.
+    #[serde(with = "duration")]
+    pub expires_max: Duration,
+    /// Registration of a phone that names no time.
+    #[serde(with = "duration")]
+    pub expires_default: Duration,
+    /// Largest message, bytes; a larger one is dropped, and its connection closed.
+    pub max_message_bytes: usize,
+    /// TCP connections at once.
+    pub max_connections: usize,
+    /// Transactions at once; beyond, requests are answered 503.
+    pub max_transactions: usize,
+    /// Dialogs at once; beyond, calls are answered 503.
+    pub max_dialogs: usize,
+}
+
+impl Default for SipConfig {
+    fn default() -> Self {
+        Self {
+            udp: vec![loopback(5060)],
+            tcp: vec![loopback(5060)],
+            domain: "dialtone".into(),
+            names: Vec::new(),
+            public_host: String::new(),
+            t1: Duration::from_millis(500),
+            expires_min: Duration::from_secs(60),
+            expires_max: Duration::from_secs(86_400),
+            expires_default: Duration::from_secs(3600),
+            max_message_bytes: 65_535,
+            max_connections: 4096,
+            max_transactions: 100_000,
+            max_dialogs: 20_000,
+        }
+    }
+}
+
+/// `[auth]`: challenges and throttling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// How long a nonce may be used.
+    #[serde(with = "duration")]
+    pub nonce_lifetime: Duration,
+    /// Key of the nonces; empty for a random one at each start.
+    pub nonce_secret: Secret,
+    /// The same, read from a file.
+    pub nonce_secret_file: PathBuf,
+    /// Failed attempts on one account within `failure_window` before it is slowed down.
+    pub failures_per_account: u32,
+    /// Failed attempts from one address within `failure_window` before it is slowed down.
+    pub failures_per_source: u32,
+    /// The window over which failures are counted.
+    #[serde(with = "duration")]
+    pub failure_window: Duration,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            nonce_lifetime: Duration::from_secs(300),
+            nonce_secret: Secret::default(),
+            nonce_secret_file: PathBuf::new(),
+            failures_per_account: 5,
+            failures_per_source: 20,
+            failure_window: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[rtp]`: voice packets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RtpConfig {
+    /// Addresses to receive on: at most one of IPv4 and one of IPv6.
+    pub bind: Vec<IpAddr>,
+    /// The addresses that our descriptions say instead of those of `bind`, at most one per family.
+    /// Needed when `bind` has a wildcard address.
+    pub public_addresses: Vec<IpAddr>,
+    /// Lowest port.
+    pub port_min: u16,
+    /// Highest port.
+    pub port_max: u16,
+    /// Media threads; 0 for one per core.
+    pub workers: u16,
+    /// Bound port pairs that each media thread keeps ready.
+    pub reserve: u16,
+    /// A call whose sound stops ends after this time.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// The same for a call on hold.
+    #[serde(with = "duration")]
+    pub hold_timeout: Duration,
+    /// How long a used port stays unused, so that late packets of one call never reach another.
+    #[serde(with = "duration")]
+    pub quarantine: Duration,
+}
+
+impl Default for RtpConfig {
+    fn default() -> Self {
+        Self {
+            bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            public_addresses: Vec::new(),
+            port_min: 10_000,
+            port_max: 20_000,
+            workers: 0,
+            reserve: 64,
+            timeout: Duration::from_secs(60),
+            hold_timeout: Duration::from_secs(1800),
+            quarantine: Duration::from_secs(5),
+        }
+    }
+}
+
+/// `[http]`: the web server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Addresses to listen on.
+    pub bind: Vec<SocketAddr>,
+    /// Largest request body, bytes.
+    pub max_body_bytes: usize,
+    /// Longest time that a request may take.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { bind: vec![loopback(8080)], max_body_bytes: 64 * 1024, timeout: Duration::from_secs(10) }
+    }
+}
+
+/// `[calls]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallsConfig {
+    /// Calls at once; beyond, callers get 503.
+    pub max_calls: u32,
+    /// Phones that may ring at once for one caller.
+    pub max_branches: u32,
+    /// How long phones ring when the site does not say.
+    #[serde(with = "duration")]
+    pub ring_timeout: Duration,
+    /// How long a stop waits for calls to end by themselves.
+    #[serde(with = "duration")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for CallsConfig {
+    fn default() -> Self {
+        Self {
+            max_calls: 2000,
+            max_branches: 32,
+            ring_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[limits]`: lengths of the queues between threads. A full queue sheds or refuses, with a metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Inputs that wait for the control thread.
+    pub control_queue: usize,
+    /// Messages that wait to be sent by one SIP socket.
+    pub send_queue: usize,
+    /// Commands that wait for one media thread.
+    pub media_queue: usize,
+    /// Events that wait for their folds.
+    pub event_queue: usize,
+    /// Changes of live state that wait to be written.
+    pub state_queue: usize,
+    /// Records that wait to be written; beyond, new calls are refused.
+    pub record_queue: usize,
+    /// Lines kept of one call's trace.
+    pub trace_lines: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            control_queue: 16_384,
+            send_queue: 4096,
+            media_queue: 4096,
+            event_queue: 65_536,
+            state_queue: 8192,
+            record_queue: 8192,
+            trace_lines: 2000,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// As the profile says: text for `dev`, JSON for `prod`.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// What is logged: a level, or a list such as `info,dialtone_signaling=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Auto }
+    }
+}
