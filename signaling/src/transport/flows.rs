@@ -1,0 +1,226 @@
+//! The connections that are open or opening. Plain tables; the tasks that move bytes are elsewhere.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
+
+use super::limits::Limits;
+use crate::wire::{FlowId, Path, Ticket, Transmit};
+
+/// A message on its way into a connection.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) payload: Bytes,
+    pub(super) ticket: Ticket,
+}
+
+impl From<Transmit> for Outgoing {
+    fn from(transmit: Transmit) -> Self {
+        Outgoing { payload: transmit.payload, ticket: transmit.ticket }
+    }
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) path: Path,
+    /// Bounded; what does not fit closes the connection.
+    pub(super) queue: mpsc::Sender<Outgoing>,
+    /// Ends the connection's task.
+    pub(super) close: Arc<Notify>,
+    /// Whether the peer opened it.
+    pub(super) accepted: bool,
+}
+
+/// What became of a message for a connection.
+#[derive(Debug)]
+pub(super) enum Queued {
+    /// It will be written.
+    Yes,
+    /// A connection to `remote` must be opened for it; it waits.
+    Connect,
+    /// It cannot be sent.
+    No(Ticket),
+    /// It cannot be sent because the connection does not take what it is given, and is closed for that.
+    Slow(Ticket),
+}
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    open: HashMap<FlowId, Connection>,
+    by_remote: HashMap<SocketAddr, FlowId>,
+    accepted_from: HashMap<IpAddr, usize>,
+    opening: HashMap<SocketAddr, Vec<Outgoing>>,
+}
+
+impl Flows {
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether one more connection from `source` is within limits.
+    pub(super) fn may_accept(&self, source: IpAddr, limits: &Limits) -> bool {
+        let from_source = self.accepted_from.get(&source).copied().unwrap_or(0);
+        self.open.len() < limits.connections && from_source < limits.connections_per_source
+    }
+
+    /// Adds an open connection.
+    pub(super) fn insert(&mut self, connection: Connection) {
+        let path = connection.path;
+        if connection.accepted {
+            *self.accepted_from.entry(path.remote.ip()).or_default() += 1;
+        }
+        self.by_remote.insert(path.remote, path.flow);
+        self.open.insert(path.flow, connection);
+    }
+
+    /// Forgets a connection; its queue ends once written.
+    pub(super) fn remove(&mut self, flow: FlowId) {
+        let Some(connection) = self.open.remove(&flow) else { return };
+        let remote = connection.path.remote;
+        if self.by_remote.get(&remote) == Some(&flow) {
+            self.by_remote.remove(&remote);
+        }
+        if !connection.accepted {
+            return;
+        }
+        if let Some(count) = self.accepted_from.get_mut(&remote.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.accepted_from.remove(&remote.ip());
+            }
+        }
+    }
+
+    /// The path of an open connection to `remote`.
+    pub(super) fn path_to(&self, remote: SocketAddr) -> Option<Path> {
+        let flow = self.by_remote.get(&remote)?;
+        self.open.get(flow).map(|connection| connection.path)
+    }
+
+    /// Queues a message: on its own connection, on another one to the same remote, or for one to be opened.
+    pub(super) fn send(&mut self, transmit: Transmit, limits: &Limits) -> Queued {
+        let (remote, ticket) = (transmit.path.remote, transmit.ticket);
+        // A path that an earlier process stored may carry a number that now is somebody else's.
+        let own = self.open.get(&transmit.path.flow).filter(|connection| connection.path.remote == remote);
+        let other = self.by_remote.get(&remote).and_then(|flow| self.open.get(flow));
+        if let Some(connection) = own.or(other) {
+            return match connection.queue.try_send(transmit.into()) {
+                Ok(()) => Queued::Yes,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    connection.close.notify_one();
+                    let flow = connection.path.flow;
+                    self.remove(flow);
+                    Queued::Slow(ticket)
+                }
+                // It is being closed this moment.
+                Err(mpsc::error::TrySendError::Closed(_)) => Queued::No(ticket),
+            };
+        }
+        let full = self.opening.len() >= limits.pending_connects
+            || self.open.len() + self.opening.len() >= limits.connections;
+        match self.opening.get_mut(&remote) {
+            Some(waiting) if waiting.len() >= limits.pending_queue => Queued::No(ticket),
+            Some(waiting) => {
+                waiting.push(transmit.into());
+                Queued::Yes
+            }
+            None if full => Queued::No(ticket),
+            None => {
+                self.opening.insert(remote, vec![transmit.into()]);
+                Queued::Connect
+            }
+        }
+    }
+
+    /// What waited for a connection to `remote`, which is open now or never will be.
+    pub(super) fn opened(&mut self, remote: SocketAddr) -> Vec<Outgoing> {
+        self.opening.remove(&remote).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Transport;
+
+    const REMOTE: &str = "192.0.2.1:5060";
+
+    fn path(flow: u64, remote: &str) -> Path {
+        let local = "192.0.2.100:5060".parse().unwrap();
+        Path { transport: Transport::Tcp, flow: FlowId(flow), local, remote: remote.parse().unwrap() }
+    }
+
+    fn connection(flow: u64, remote: &str, room: usize) -> (Connection, mpsc::Receiver<Outgoing>) {
+        let (queue, received) = mpsc::channel(room);
+        let close = Arc::new(Notify::new());
+        (Connection { path: path(flow, remote), queue, close, accepted: true }, received)
+    }
+
+    fn transmit(flow: u64, remote: &str, ticket: u64) -> Transmit {
+        Transmit { path: path(flow, remote), payload: Bytes::from_static(b"x"), ticket: Ticket(ticket) }
+    }
+
+    #[test]
+    fn a_message_takes_its_flow_or_another_to_the_same_remote() {
+        let (mut flows, limits) = (Flows::default(), Limits::default());
+        let (first, mut to_first) = connection(1, REMOTE, 4);
+        let (second, mut to_second) = connection(2, REMOTE, 4);
+        flows.insert(first);
+        flows.insert(second);
+        assert!(matches!(flows.send(transmit(1, REMOTE, 1), &limits), Queued::Yes));
+        assert_eq!(to_first.try_recv().unwrap().ticket, Ticket(1));
+        flows.remove(FlowId(1));
+        assert!(matches!(flows.send(transmit(1, REMOTE, 2), &limits), Queued::Yes));
+        assert_eq!(to_second.try_recv().unwrap().ticket, Ticket(2));
+        // The number of a flow is not enough: it must lead to whom the message is for.
+        assert!(matches!(flows.send(transmit(2, "192.0.2.9:5060", 3), &limits), Queued::Connect));
+        flows.remove(FlowId(2));
+        assert_eq!((flows.len(), flows.path_to(REMOTE.parse().unwrap())), (0, None));
+        assert!(flows.accepted_from.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_closes_the_connection() {
+        let (mut flows, limits) = (Flows::default(), Limits::default());
+        let (first, _to_first) = connection(1, REMOTE, 1);
+        flows.insert(first);
+        assert!(matches!(flows.send(transmit(1, REMOTE, 1), &limits), Queued::Yes));
+        assert!(matches!(flows.send(transmit(1, REMOTE, 2), &limits), Queued::Slow(Ticket(2))));
+        assert_eq!(flows.len(), 0);
+    }
+
+    #[test]
+    fn what_waits_for_a_connection_is_bounded() {
+        let limits = Limits { pending_connects: 1, pending_queue: 2, ..Limits::default() };
+        let mut flows = Flows::default();
+        assert!(matches!(flows.send(transmit(0, REMOTE, 1), &limits), Queued::Connect));
+        assert!(matches!(flows.send(transmit(0, REMOTE, 2), &limits), Queued::Yes));
+        assert!(matches!(flows.send(transmit(0, REMOTE, 3), &limits), Queued::No(Ticket(3))));
+        assert!(matches!(flows.send(transmit(0, "192.0.2.9:5060", 4), &limits), Queued::No(Ticket(4))));
+        let waiting: Vec<_> = flows.opened(REMOTE.parse().unwrap()).iter().map(|one| one.ticket.0).collect();
+        assert_eq!(waiting, [1, 2]);
+    }
+
+    #[test]
+    fn connections_are_counted_by_source_and_in_all() {
+        let limits = Limits { connections: 3, connections_per_source: 2, ..Limits::default() };
+        let mut flows = Flows::default();
+        let source = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (flow, remote) in [(1, "192.0.2.1:1"), (2, "192.0.2.1:2")] {
+            assert!(flows.may_accept(source("192.0.2.1"), &limits));
+            flows.insert(connection(flow, remote, 1).0);
+        }
+        assert!(!flows.may_accept(source("192.0.2.1"), &limits));
+        assert!(flows.may_accept(source("192.0.2.2"), &limits));
+        flows.insert(connection(3, "192.0.2.2:1", 1).0);
+        assert!(!flows.may_accept(source("192.0.2.3"), &limits));
+        flows.remove(FlowId(1));
+        assert!(flows.may_accept(source("192.0.2.1"), &limits));
+    }
+}

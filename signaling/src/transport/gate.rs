@@ -1,0 +1,354 @@
+//! What becomes of a message that arrived, decided without memory of its sender: to the stack, answered on the
+//! spot, or dropped.
+//!
+//! ```text
+//! bytes ─▶ parse ─▶ stamp Via ─▶ check ─▶ authenticate ─▶ Deliver
+//!            └─ 400, 505, 513 … ──┘            └─ 401, 503        (stateless, RFC 3261 §8.2.7)
+//! ```
+//!
+//! The To tag of a stateless answer is a keyed hash of the request, so a retransmission gets the same one and
+//! the ACK to it is known when it comes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dialtone_core::Now;
+
+use super::budget::Budget;
+use super::limits::Limits;
+use super::metrics::Metrics;
+use super::sink::Class;
+use super::via::{response_target, stamp_via};
+use crate::auth::{Accounts, Claim, NonceKey, Throttle, Verdict, challenge};
+use crate::message::{Fault, Message, Method, Name, ParseError, Request, Response, Via};
+use crate::wire::{Credentials, Transport, TransportEvent};
+
+/// What is to be done with a message.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// Hand it to the stack.
+    Deliver {
+        /// What it is worth when the stack is behind.
+        class: Class,
+        /// It, with its Via stamped.
+        message: Message,
+        /// What its credentials are worth.
+        credentials: Credentials,
+    },
+    /// Send this back.
+    Answer(Answer),
+    /// Nothing.
+    Drop,
+}
+
+/// A stateless answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    /// One whole response.
+    pub(super) payload: Bytes,
+    /// Where it goes.
+    pub(super) target: SocketAddr,
+}
+
+/// Where a message came from, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) transport: Transport,
+    pub(super) source: SocketAddr,
+    pub(super) now: Now,
+}
+
+impl Arrival {
+    fn ip(&self) -> IpAddr {
+        self.source.ip().to_canonical()
+    }
+}
+
+/// Decides for all sockets alike.
+pub(super) struct Gate {
+    accounts: RwLock<Arc<Accounts>>,
+    key: NonceKey,
+    throttle: Mutex<Throttle>,
+    refusals: Budget,
+    challenges: Budget,
+    salt: AtomicU32,
+    shed_retry_after: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// What the credentials came to.
+enum Proof {
+    Good(Credentials),
+    Missing,
+    Stale(String),
+    Bad(String),
+    Throttled(Duration),
+}
+
+impl Gate {
+    pub(super) fn new(
+        accounts: Arc<Accounts>,
+        key: NonceKey,
+        limits: &Limits,
+        metrics: Arc<Metrics>,
+    ) -> Gate {
+        Gate {
+            accounts: RwLock::new(accounts),
+            key,
+            throttle: Mutex::new(Throttle::default()),
+            refusals: Budget::new(limits.refusals_per_second),
+            challenges: Budget::new(limits.challenges_per_second),
+            salt: AtomicU32::new(0),
+            shed_retry_after: limits.shed_retry_after,
+            metrics,
+        }
+    }
+
+    /// Replaces the accounts for every message from now on.
+    pub(super) fn set_accounts(&self, accounts: Arc<Accounts>) {
+        *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = accounts;
+    }
+
+    fn accounts(&self) -> Arc<Accounts> {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Decides about one message. The event, if any, tells of a failure to authenticate.
+    pub(super) fn admit(&self, datagram: Bytes, arrival: Arrival) -> (Admission, Option<TransportEvent>) {
+        let mut request = match Message::parse(datagram.clone()) {
+            Ok(Message::Request(request)) => request,
+            Ok(response @ Message::Response(_)) => {
+                let credentials = Credentials::None;
+                return (Admission::Deliver { class: Class::Kept, message: response, credentials }, None);
+            }
+            Err(error) => return (self.answer_malformed(&error, &datagram, arrival), None),
+        };
+        let Ok(via) = stamp_via(&mut request.headers, arrival.source) else {
+            // Without a Via there is no way back.
+            self.metrics.parse_errors.add();
+            return (Admission::Drop, None);
+        };
+        if let Err(invalid) = request.check() {
+            self.metrics.parse_errors.add();
+            let refusal = self.refusal(&request, invalid.status).with_reason(&invalid.reason);
+            return (self.refuse(&request.method, refusal, &via, arrival), None);
+        }
+        if request.method == Method::Ack && self.answers_us(&request) {
+            self.metrics.acks_absorbed.add();
+            return (Admission::Drop, None);
+        }
+        self.authenticate(request, &via, arrival)
+    }
+
+    /// The answer to a new request that the stack has no room for.
+    pub(super) fn shed(&self, request: &Request, arrival: Arrival) -> Option<Answer> {
+        let via = request.via().ok()?;
+        match self.refuse(&request.method, self.unavailable(request, self.shed_retry_after), &via, arrival) {
+            Admission::Answer(answer) => Some(answer),
+            Admission::Deliver { .. } | Admission::Drop => None,
+        }
+    }
+
+    /// The answer to a request whose bytes cannot be told apart on a stream; `head` is all that came.
+    pub(super) fn answer_unframed(&self, head: &Bytes, status: u16, arrival: Arrival) -> Option<Answer> {
+        // Its length is what is wrong: with the true one the head alone is a message.
+        let Ok(Message::Request(mut request)) = Message::parse(without_length(head)) else { return None };
+        let via = stamp_via(&mut request.headers, arrival.source).ok()?;
+        match self.refuse(&request.method, self.refusal(&request, status), &via, arrival) {
+            Admission::Answer(answer) => Some(answer),
+            Admission::Deliver { .. } | Admission::Drop => None,
+        }
+    }
+
+    fn answer_malformed(&self, error: &ParseError, datagram: &Bytes, arrival: Arrival) -> Admission {
+        if error.fault == Fault::Empty {
+            self.metrics.keepalives.add();
+            return Admission::Drop;
+        }
+        self.metrics.parse_errors.add();
+        let Some(mut response) = error.reply(datagram) else { return Admission::Drop };
+        let Ok(via) = stamp_via(&mut response.headers, arrival.source) else { return Admission::Drop };
+        self.answer(&self.refusals, response, &via, arrival)
+    }
+
+    fn authenticate(
+        &self,
+        request: Request,
+        via: &Via,
+        arrival: Arrival,
+    ) -> (Admission, Option<TransportEvent>) {
+        let demand = Demand::of(&request);
+        let (class, accounts) = (demand.class, self.accounts());
+        if !demand.looked_at {
+            return (deliver(class, request, Credentials::None), None);
+        }
+        let proof = self.prove(&request, &accounts, arrival);
+        let failed = match &proof {
+            Proof::Bad(account) => {
+                let (account, source) = (account.clone(), arrival.source);
+                Some(TransportEvent::AuthFailed { account, source })
+            }
+            Proof::Good(_) | Proof::Missing | Proof::Stale(_) | Proof::Throttled(_) => None,
+        };
+        let admission = match proof {
+            Proof::Good(credentials) => deliver(class, request, credentials),
+            _ if !demand.required => deliver(class, request, Credentials::None),
+            Proof::Throttled(wait) => {
+                let refusal = self.unavailable(&request, wait);
+                self.refuse(&request.method, refusal, via, arrival)
+            }
+            Proof::Missing => {
+                self.metrics.challenged.add();
+                let hint = request.from().ok().and_then(|from| Some(from.uri.user_decoded()?.into_owned()));
+                self.challenge(&request, &accounts, &hint.unwrap_or_default(), false, via, arrival)
+            }
+            Proof::Stale(account) => {
+                self.metrics.stale.add();
+                self.challenge(&request, &accounts, &account, true, via, arrival)
+            }
+            Proof::Bad(account) => self.challenge(&request, &accounts, &account, false, via, arrival),
+        };
+        (admission, failed)
+    }
+
+    fn prove(&self, request: &Request, accounts: &Accounts, arrival: Arrival) -> Proof {
+        let (source, now) = (arrival.ip(), arrival.now);
+        let Some(claim) = Claim::find(request, source, accounts, &self.key, now.wall) else {
+            return Proof::Missing;
+        };
+        let account = claim.account();
+        if !claim.is_fresh() {
+            return Proof::Stale(account);
+        }
+        if let Err(wait) = self.throttle().check(source, &account, now.mono) {
+            self.metrics.throttled.add();
+            return Proof::Throttled(wait);
+        }
+        match claim.verify(request, accounts, &self.key) {
+            Verdict::Good { account, nonce, nonce_count } => {
+                self.metrics.auth_succeeded.add();
+                self.throttle().proved(source, &account, now.mono);
+                Proof::Good(Credentials::Good { account, nonce, nonce_count })
+            }
+            Verdict::Bad { account } => {
+                self.metrics.auth_failures.add();
+                self.throttle().failed(source, &account, now.mono);
+                Proof::Bad(account)
+            }
+            Verdict::Stale => Proof::Stale(account),
+            Verdict::None => Proof::Missing,
+        }
+    }
+
+    fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn challenge(
+        &self,
+        request: &Request,
+        accounts: &Accounts,
+        hint: &str,
+        stale: bool,
+        via: &Via,
+        arrival: Arrival,
+    ) -> Admission {
+        let salt = self.salt.fetch_add(1, Ordering::Relaxed);
+        let nonce = self.key.issue(arrival.ip(), accounts.realm(), arrival.now.wall, salt);
+        // RFC 3261 §22.2: a UAS challenges with 401, INVITE too.
+        let mut response = self.refusal(request, 401);
+        for one in challenge(accounts, hint, &nonce, stale) {
+            response.headers.push(Name::WwwAuthenticate, one);
+        }
+        self.answer(&self.challenges, response, via, arrival)
+    }
+
+    fn unavailable(&self, request: &Request, retry_after: Duration) -> Response {
+        let mut response = self.refusal(request, 503);
+        response.headers.push(Name::RetryAfter, retry_after.as_secs().max(1));
+        response
+    }
+
+    fn refusal(&self, request: &Request, status: u16) -> Response {
+        let mut response = Response::to(request, status);
+        response.tag_to(&self.tag(request));
+        response
+    }
+
+    fn refuse(&self, method: &Method, response: Response, via: &Via, arrival: Arrival) -> Admission {
+        if *method == Method::Ack {
+            // RFC 3261 §17.1.1.3: nothing answers an ACK.
+            return Admission::Drop;
+        }
+        self.answer(&self.refusals, response, via, arrival)
+    }
+
+    fn answer(&self, budget: &Budget, response: Response, via: &Via, arrival: Arrival) -> Admission {
+        if !budget.take(arrival.ip(), arrival.now.mono) {
+            self.metrics.refusals_suppressed.add();
+            return Admission::Drop;
+        }
+        let target = response_target(via, arrival.transport, arrival.source);
+        Admission::Answer(Answer { payload: response.to_bytes(), target })
+    }
+
+    /// The To tag of every stateless answer to this request: what an ACK repeats of it, and nothing else.
+    fn tag(&self, request: &Request) -> String {
+        let call_id = request.headers.get(&Name::CallId).unwrap_or_default();
+        let from = request.from().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
+        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+        let hash = self.key.derive("tag", &[call_id, from.as_bytes(), &cseq.to_be_bytes()]);
+        hash.hex().to_string().chars().take(20).collect()
+    }
+
+    /// Whether an ACK is for one of our stateless answers.
+    fn answers_us(&self, ack: &Request) -> bool {
+        ack.to().is_ok_and(|to| to.tag().is_some_and(|tag| tag == self.tag(ack)))
+    }
+}
+
+/// What a request's method and dialog ask of its credentials.
+struct Demand {
+    class: Class,
+    /// Whether they are looked at.
+    looked_at: bool,
+    /// Whether it is refused without good ones.
+    required: bool,
+}
+
+impl Demand {
+    fn of(request: &Request) -> Demand {
+        let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
+        let to_server = || request.uri.parse().is_ok_and(|uri| uri.scheme.is_sip() && uri.user.is_none());
+        match request.method {
+            // RFC 3261 §22.1: neither can be challenged.
+            Method::Ack | Method::Cancel => Demand { class: Class::Kept, looked_at: false, required: false },
+            // RFC 3261 §10.2: a registration has no dialog, whatever its To says.
+            Method::Register => Demand { class: Class::New, looked_at: true, required: true },
+            // The stack judges by dialog and flow. They are hashed under the throttle nevertheless, or a To tag
+            // would make an oracle for passwords.
+            _ if in_dialog => Demand { class: Class::Kept, looked_at: true, required: false },
+            // A ping of the server itself tells nothing about anybody.
+            Method::Options if to_server() => Demand { class: Class::New, looked_at: false, required: false },
+            _ => Demand { class: Class::New, looked_at: true, required: true },
+        }
+    }
+}
+
+fn deliver(class: Class, request: Request, credentials: Credentials) -> Admission {
+    Admission::Deliver { class, message: Message::Request(request), credentials }
+}
+
+/// A head without its Content-Length lines; folded ones are left to the parser to refuse.
+fn without_length(head: &Bytes) -> Bytes {
+    let is_length = |line: &&[u8]| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        Name::from_bytes(name.trim_ascii()) == Name::ContentLength
+    };
+    let kept: Vec<&[u8]> =
+        head.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_length(line)).collect();
+    kept.concat().into()
+}

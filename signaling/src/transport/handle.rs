@@ -1,0 +1,100 @@
+//! What the rest of the server holds of the transport.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::flows::Outgoing;
+use super::hub::Hub;
+use super::metrics::Metrics;
+use super::tcp;
+use super::udp::UdpPort;
+use crate::auth::Accounts;
+use crate::wire::{FlowId, Path, Transmit, Transport};
+
+/// Sends, and tells addresses. Cheap to clone, usable from any thread, never blocks.
+#[derive(Clone)]
+pub struct TransportHandle(pub(super) Arc<Hub>);
+
+impl TransportHandle {
+    /// Sends one message. A failure is told by
+    /// [`SendFailed`](crate::wire::TransportEvent::SendFailed), when the ticket is not 0.
+    pub fn send(&self, transmit: Transmit) {
+        let hub = &self.0;
+        match transmit.path.transport {
+            Transport::Tcp => tcp::send(hub, transmit),
+            Transport::Udp => match self.udp_port(&transmit.path) {
+                Some(port) => {
+                    let target = transmit.path.remote;
+                    port.send(hub, Outgoing::from(transmit), target);
+                }
+                None => hub.send_failed(transmit.ticket),
+            },
+        }
+    }
+
+    /// The bound addresses, in the order configured, with the ports that the system chose where 0 was asked for.
+    pub fn locals(&self) -> Vec<(Transport, SocketAddr)> {
+        let udp = self.0.udp.iter().map(|port| (Transport::Udp, port.local));
+        udp.chain(self.0.tcp.iter().map(|local| (Transport::Tcp, *local))).collect()
+    }
+
+    /// A way to `remote` for a request that no flow leads to; `None` when we have no socket of its family.
+    ///
+    /// Over TCP it is an open connection to exactly that address, or else a path whose connection is opened by
+    /// the first message sent over it.
+    pub fn path_to(&self, transport: Transport, remote: SocketAddr) -> Option<Path> {
+        let hub = &self.0;
+        match transport {
+            Transport::Udp => {
+                let port = self.port_towards(remote)?;
+                let local = hub.local_address(port.local, remote.ip());
+                Some(Path { transport, flow: port.flow, local, remote })
+            }
+            Transport::Tcp => hub.flows().path_to(remote).or_else(|| {
+                let listening = hub.tcp.iter().find(|local| local.is_ipv4() == remote.is_ipv4())?;
+                let local = hub.local_address(*listening, remote.ip());
+                Some(Path { transport, flow: FlowId(0), local, remote })
+            }),
+        }
+    }
+
+    /// Replaces the accounts; messages that are being checked finish with the old ones.
+    pub fn set_accounts(&self, accounts: Arc<Accounts>) {
+        self.0.gate.set_accounts(accounts);
+    }
+
+    /// What the transport counts.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.0.metrics.clone()
+    }
+
+    /// The socket of a path, or, when the path is an earlier process's, the one that is like it.
+    fn udp_port(&self, path: &Path) -> Option<&UdpPort> {
+        let fits = |port: &&UdpPort| port.local.is_ipv4() == path.remote.is_ipv4();
+        self.0
+            .udp
+            .iter()
+            .filter(fits)
+            .find(|port| port.flow == path.flow)
+            .or_else(|| self.port_towards(path.remote))
+    }
+
+    /// Of the sockets of the right family, the one whose address the kernel would use, or a wildcard one.
+    fn port_towards(&self, remote: SocketAddr) -> Option<&UdpPort> {
+        let ports = || self.0.udp.iter().filter(|port| port.local.is_ipv4() == remote.is_ipv4());
+        if ports().count() < 2 {
+            return ports().next();
+        }
+        let source = self.0.routes.source_for(remote.ip());
+        ports()
+            .find(|port| Some(port.local.ip()) == source)
+            .or_else(|| ports().find(|port| port.local.ip().is_unspecified()))
+            .or_else(|| ports().next())
+    }
+}
+
+impl std::fmt::Debug for TransportHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TransportHandle").field(&self.locals()).finish()
+    }
+}

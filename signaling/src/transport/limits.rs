@@ -1,0 +1,66 @@
+//! Every bound of the transport, by name.
+
+use std::time::Duration;
+
+use crate::message::MESSAGE_MAX;
+
+/// Bounds of sockets, connections and queues. [`Limits::default`] suits a site of some thousand phones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message on a stream.
+    pub message_bytes: usize,
+    /// From the first byte of a message on a stream to its last.
+    pub half_read_deadline: Duration,
+    /// From an accepted connection to its first whole message.
+    pub first_message_deadline: Duration,
+    /// Silence, pings included, after which a connection is closed. Longer than registrations last: a phone
+    /// behind TCP may say nothing between two of them.
+    pub idle_deadline: Duration,
+    /// Connections in all, either way.
+    pub connections: usize,
+    /// Accepted connections of one IP address.
+    pub connections_per_source: usize,
+    /// Messages waiting to be written to one connection; one more closes it.
+    pub write_queue: usize,
+    /// For one message to leave through a connection.
+    pub write_deadline: Duration,
+    /// Connections being opened.
+    pub pending_connects: usize,
+    /// Messages waiting for one connection to open.
+    pub pending_queue: usize,
+    /// For a connection to open.
+    pub connect_deadline: Duration,
+    /// Datagrams waiting for a socket whose buffer is full.
+    pub datagram_queue: usize,
+    /// Failures and flow changes waiting for room in the sink.
+    pub report_queue: usize,
+    /// Stateless refusals per second (400, 503 …; not 401) to one source.
+    pub refusals_per_second: u32,
+    /// Stateless challenges per second to one source, which may be a NAT with many phones.
+    pub challenges_per_second: u32,
+    /// Retry-After of what is shed.
+    pub shed_retry_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            message_bytes: MESSAGE_MAX,
+            half_read_deadline: Duration::from_secs(10),
+            first_message_deadline: Duration::from_secs(30),
+            idle_deadline: Duration::from_secs(2 * 3600),
+            connections: 8192,
+            connections_per_source: 1024,
+            write_queue: 256,
+            write_deadline: Duration::from_secs(10),
+            pending_connects: 256,
+            pending_queue: 16,
+            connect_deadline: Duration::from_secs(5),
+            datagram_queue: 4096,
+            report_queue: 4096,
+            refusals_per_second: 50,
+            challenges_per_second: 10_000,
+            shed_retry_after: Duration::from_secs(5),
+        }
+    }
+}
