@@ -5,6 +5,10 @@
 
 pub mod auth;
 pub mod message;
+pub mod registrar;
 pub mod sdp;
+pub mod stack;
+pub mod transaction;
 pub mod transport;
+pub mod ua;
 pub mod wire;

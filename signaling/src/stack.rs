@@ -1,0 +1,719 @@
+//! The whole SIP side of the switch as one machine: transactions, dialogs, legs, registrar.
+//!
+//! ```text
+//!  TransportEvent ─▶ Transactions ─▶ Stack ─▶ leg or registrar ─▶ LegEvent, ContactChange
+//!  LegCommand ─────────────────────▶ leg ─▶ Transactions ─▶ Transmit
+//! ```
+//!
+//! **Invariant:** nothing here blocks, reads a clock or draws a random number that was not injected.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dialtone_core::endpoint::ContactChange;
+use dialtone_core::leg::Target;
+use dialtone_core::{
+    Cause, Description, IdSource, LegCommand, LegEvent, LegId, Mono, NodeId, Now, Number, Party,
+};
+
+use crate::auth::{Accounts, NonceKey, NonceWindow, challenge};
+use crate::message::{Message, Method, Name, Request, Response};
+use crate::registrar::{
+    Binding, BindingChange, Changes, ContactPolicy, ExpiryPolicy, PersistToken, Registrar, Registration,
+};
+use crate::transaction::{Timing, Transactions, TxId, TxOutput};
+use crate::ua::{Body, Calling, Desk, Identity, Leg, Offered, State, Tokens, next_hop};
+use crate::wire::{Credentials, FlowId, Path, Transmit, Transport, TransportEvent};
+
+/// Fixed for the life of the stack.
+#[derive(Clone, Debug)]
+pub struct StackConfig {
+    /// How we call ourselves.
+    pub identity: Identity,
+    /// Base intervals of timers.
+    pub timing: Timing,
+    /// How long bindings may last.
+    pub expiry: ExpiryPolicy,
+    /// Transactions at a time; further requests get 503.
+    pub transactions_max: usize,
+    /// Legs at a time; further calls get 503.
+    pub legs_max: usize,
+    /// This machine.
+    pub node: NodeId,
+    /// The boot counter, for ids.
+    pub boot: u32,
+    /// Seeds tags, branches and Call-IDs: random in life, fixed in tests.
+    pub seed: [u8; 32],
+    /// Seals nonces; the same as the transport's.
+    pub nonce_key: NonceKey,
+}
+
+/// What signaling must know of one extension.
+#[derive(Clone, Debug, Default)]
+pub struct Subscriber {
+    /// The name shown to whoever it calls.
+    pub name: String,
+    /// What it may register.
+    pub contacts: ContactPolicy,
+}
+
+/// The extensions of the site in force.
+#[derive(Clone, Debug)]
+pub struct Subscribers {
+    /// Their secrets, the same snapshot as the transport's.
+    pub accounts: Arc<Accounts>,
+    /// The rest, by number.
+    pub by_number: HashMap<Number, Subscriber>,
+}
+
+/// What can happen to the stack.
+#[derive(Clone, Debug)]
+pub enum SipInput {
+    /// The network says something.
+    Transport(TransportEvent),
+    /// Calls tell a leg something.
+    Leg {
+        /// Which.
+        leg: LegId,
+        /// What.
+        command: LegCommand,
+    },
+    /// A change of bindings is safe on disk.
+    Persisted(PersistToken),
+    /// A binding that was kept over a restart.
+    Restore {
+        /// Whose.
+        endpoint: Number,
+        /// The binding.
+        binding: Binding,
+    },
+    /// A new site is in force.
+    Subscribers(Arc<Subscribers>),
+    /// The sockets that are bound, to reach peers from whom nothing came yet.
+    Sockets(Vec<Socket>),
+}
+
+/// A bound socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Its transport.
+    pub transport: Transport,
+    /// Its flow; 0 for a listener.
+    pub flow: FlowId,
+    /// Its address.
+    pub local: SocketAddr,
+}
+
+/// What the stack asks for.
+#[derive(Clone, Debug)]
+pub enum SipOutput {
+    /// Put this on the wire.
+    Transmit(Transmit),
+    /// Tell calls.
+    Leg {
+        /// The leg.
+        leg: LegId,
+        /// What it says.
+        event: LegEvent,
+    },
+    /// Tell calls where an endpoint can be reached.
+    Contact(ContactChange),
+    /// Keep this; tell when it is safe, if somebody waits.
+    Persist {
+        /// What.
+        change: BindingChange,
+        /// Who waits.
+        notify: Option<PersistToken>,
+    },
+    /// Somebody failed to prove who they are.
+    AuthFailed {
+        /// The account that they named.
+        account: String,
+        /// From where.
+        source: SocketAddr,
+    },
+    /// For the flight recorder: a message of a leg, either way.
+    Trace {
+        /// The leg.
+        leg: LegId,
+        /// The peer.
+        peer: SocketAddr,
+        /// The message.
+        wire: Wire,
+    },
+}
+
+/// A message on its way; printed, and its secrets hidden, by whoever shows it.
+#[derive(Clone, Debug)]
+pub enum Wire {
+    /// What we sent.
+    Sent(Bytes),
+    /// What we received.
+    Received(Box<Message>),
+}
+
+/// Counts for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackCounts {
+    /// Transactions that are not over.
+    pub transactions: usize,
+    /// Legs that signaling knows; more than calls know while BYEs and CANCELs are under way.
+    pub legs: usize,
+    /// Dialogs that are established.
+    pub dialogs: usize,
+    /// Bindings.
+    pub bindings: usize,
+    /// Requests refused because a table was full, since the start.
+    pub refused: u64,
+    /// Requests with a nonce count that had been used, since the start.
+    pub replayed: u64,
+}
+
+/// See the module.
+pub struct Stack {
+    config: StackConfig,
+    tokens: Tokens,
+    tx: Transactions,
+    registrar: Registrar,
+    nonces: NonceWindow,
+    subscribers: Arc<Subscribers>,
+    leg_ids: IdSource,
+    legs: HashMap<LegId, Leg>,
+    dialogs: HashMap<String, LegId>,
+    deadlines: BinaryHeap<Reverse<(Mono, LegId)>>,
+    sockets: Vec<Socket>,
+    /// Connections that are up.
+    flows: HashSet<FlowId>,
+    /// What transactions said and nobody has dealt with; empty between turns.
+    tx_out: Vec<TxOutput>,
+    refused: u64,
+    replayed: u64,
+}
+
+impl Stack {
+    /// A stack that knows nobody.
+    pub fn new(config: StackConfig, subscribers: Arc<Subscribers>) -> Self {
+        let (node, boot) = (config.node, config.boot);
+        Stack {
+            tokens: Tokens::new(config.seed, node),
+            tx: Transactions::new(config.timing, config.transactions_max),
+            registrar: Registrar::new(config.expiry, IdSource::new(node, boot, 1, 1)),
+            nonces: NonceWindow::new(crate::auth::NONCE_WINDOW_LIMIT),
+            subscribers,
+            // Odd: the PBX names the legs that it originates with even numbers.
+            leg_ids: IdSource::new(node, boot, 1, 2),
+            legs: HashMap::new(),
+            dialogs: HashMap::new(),
+            deadlines: BinaryHeap::new(),
+            sockets: Vec::new(),
+            flows: HashSet::new(),
+            tx_out: Vec::new(),
+            refused: 0,
+            replayed: 0,
+            config,
+        }
+    }
+
+    /// For metrics.
+    pub fn counts(&self) -> StackCounts {
+        StackCounts {
+            transactions: self.tx.len(),
+            legs: self.legs.len(),
+            dialogs: self.dialogs.len(),
+            bindings: self.registrar.len(),
+            refused: self.refused + self.tx.refused(),
+            replayed: self.replayed,
+        }
+    }
+
+    /// Runs to completion; pushes what must be done.
+    pub fn handle(&mut self, now: Now, input: SipInput, out: &mut Vec<SipOutput>) {
+        match input {
+            SipInput::Transport(event) => self.transport(now, event, out),
+            SipInput::Leg { leg, command } => self.command(now, leg, command, out),
+            SipInput::Persisted(token) => {
+                if let Some((tx, response)) = self.registrar.safe(token) {
+                    self.respond(now, tx, response);
+                }
+            }
+            SipInput::Restore { endpoint, binding } => {
+                let mut changes = Changes::default();
+                self.registrar.restore(now.mono, endpoint, binding, &mut changes);
+                publish(changes, out);
+            }
+            SipInput::Subscribers(subscribers) => self.subscribers = subscribers,
+            SipInput::Sockets(sockets) => self.sockets = sockets,
+        }
+        self.settle(now, out);
+    }
+
+    /// Fires every timer that is due.
+    pub fn expire(&mut self, now: Now, out: &mut Vec<SipOutput>) {
+        self.tx.expire(now.mono, &mut self.tx_out);
+        let mut changes = Changes::default();
+        self.registrar.expire(now.mono, &mut changes);
+        publish(changes, out);
+        while let Some(&Reverse((at, leg))) = self.deadlines.peek()
+            && at <= now.mono
+        {
+            self.deadlines.pop();
+            if let Some(leg) = self.legs.get_mut(&leg) {
+                leg.scheduled = None;
+            }
+            self.with_leg(now, leg, out, |leg, desk| match &leg.state {
+                State::Calling(calling) if calling.deadline().is_some_and(|at| at <= desk.now.mono) => {
+                    leg.cancel_timed_out(desk);
+                }
+                State::Up(_) => leg.expire_up(desk),
+                State::Calling(_) | State::Offered(_) | State::Gone => {}
+            });
+        }
+        self.settle(now, out);
+    }
+
+    /// The next instant at which `expire` has work.
+    pub fn deadline(&self) -> Option<Mono> {
+        let legs = self.deadlines.peek().map(|Reverse((at, _))| *at);
+        [self.tx.deadline(), self.registrar.deadline(), legs].into_iter().flatten().min()
+    }
+
+    fn transport(&mut self, now: Now, event: TransportEvent, out: &mut Vec<SipOutput>) {
+        match event {
+            TransportEvent::Received { path, message: Message::Request(request), credentials } => {
+                self.tx.request(now.mono, request, path, credentials, &mut self.tx_out);
+            }
+            TransportEvent::Received { message: Message::Response(response), .. } => {
+                self.tx.response(now.mono, response, &mut self.tx_out);
+            }
+            TransportEvent::FlowUp { path } => {
+                self.flows.insert(path.flow);
+            }
+            TransportEvent::FlowDown { flow } => {
+                self.flows.remove(&flow);
+            }
+            TransportEvent::SendFailed { ticket } => self.tx.send_failed(ticket, &mut self.tx_out),
+            TransportEvent::AuthFailed { account, source } => {
+                out.push(SipOutput::AuthFailed { account, source })
+            }
+        }
+    }
+
+    /// Deals with what transactions said, which may make them say more, until they are silent.
+    fn settle(&mut self, now: Now, out: &mut Vec<SipOutput>) {
+        while !self.tx_out.is_empty() {
+            for output in std::mem::take(&mut self.tx_out) {
+                self.transaction(now, output, out);
+            }
+        }
+    }
+
+    fn transaction(&mut self, now: Now, output: TxOutput, out: &mut Vec<SipOutput>) {
+        match output {
+            TxOutput::Transmit { owner, transmit } => {
+                if let Some(leg) = owner {
+                    let wire = Wire::Sent(transmit.payload.clone());
+                    out.push(SipOutput::Trace { leg, peer: transmit.path.remote, wire });
+                }
+                out.push(SipOutput::Transmit(transmit));
+            }
+            TxOutput::Request { tx, request, path, credentials } => {
+                self.request(now, tx, request, path, credentials, out)
+            }
+            TxOutput::Ack { request, path } => {
+                if let Some(leg) = self.dialog_of(&request) {
+                    received(out, leg, path.remote, request.clone());
+                    self.with_leg(now, leg, out, |leg, desk| leg.their_ack(desk, &request));
+                }
+            }
+            TxOutput::Cancel { owner, peer, request, .. } => {
+                if let Some(leg) = owner {
+                    received(out, leg, peer, request);
+                    self.with_leg(now, leg, out, |leg, desk| leg.cancelled(desk));
+                }
+            }
+            TxOutput::Response { tx, owner, peer, response } => {
+                let Some(leg) = owner else { return };
+                received(out, leg, peer, response.clone());
+                self.with_leg(now, leg, out, |leg, desk| match &leg.state {
+                    State::Calling(calling) if calling.tx == tx => leg.invite_answered(desk, response),
+                    State::Up(_) => leg.answered_up(desk, tx, response),
+                    State::Calling(_) | State::Offered(_) | State::Gone => {}
+                });
+            }
+            TxOutput::Timeout { tx, owner, unreachable } => {
+                let Some(leg) = owner else { return };
+                self.with_leg(now, leg, out, |leg, desk| match &leg.state {
+                    State::Calling(calling) if calling.tx == tx => leg.invite_timed_out(desk, unreachable),
+                    State::Up(_) => leg.timed_out_up(desk, tx, unreachable),
+                    State::Calling(_) | State::Offered(_) | State::Gone => {}
+                });
+            }
+        }
+    }
+
+    /// A new request: within a dialog, or about something new.
+    fn request(
+        &mut self,
+        now: Now,
+        tx: TxId,
+        request: Request,
+        path: Path,
+        credentials: Credentials,
+        out: &mut Vec<SipOutput>,
+    ) {
+        if request.to().is_ok_and(|to| to.tag().is_some()) {
+            return self.within_dialog(now, tx, request, path, &credentials, out);
+        }
+        let unsupported = self.config.identity.unsupported(&request);
+        if !unsupported.is_empty() {
+            let mut response = Response::to(&request, 420);
+            response.headers.push(Name::Unsupported, unsupported.join(", "));
+            return self.respond(now, tx, response);
+        }
+        if request.max_forwards() == Ok(0) {
+            return self.respond(now, tx, Response::to(&request, 483));
+        }
+        match &request.method {
+            Method::Options => self.respond(now, tx, self.capabilities(&request)),
+            Method::Register | Method::Invite => match self.authenticate(now, &request, path, credentials) {
+                Err(response) => self.respond(now, tx, *response),
+                Ok(account) if request.method == Method::Register => {
+                    self.register(now, tx, &request, account, path, out);
+                }
+                Ok(account) => self.invite(now, tx, request, account, path, out),
+            },
+            Method::Bye | Method::Ack | Method::Cancel => self.respond(now, tx, Response::to(&request, 481)),
+            Method::Other(_) => self.respond(now, tx, Response::to(&request, 501)),
+            // RFC 3261 §8.2.1: known, and not here; the answer's Allow says what is.
+            Method::Prack
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Publish
+            | Method::Info
+            | Method::Refer
+            | Method::Message
+            | Method::Update => self.respond(now, tx, Response::to(&request, 405)),
+        }
+    }
+
+    fn within_dialog(
+        &mut self,
+        now: Now,
+        tx: TxId,
+        request: Request,
+        path: Path,
+        credentials: &Credentials,
+        out: &mut Vec<SipOutput>,
+    ) {
+        let Some(id) = self.dialog_of(&request) else {
+            return self.respond(now, tx, Response::to(&request, 481));
+        };
+        self.tx.set_owner(tx, id);
+        received(out, id, path.remote, request.clone());
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let State::Up(session) = &mut leg.state else { return };
+        // The peer of the dialog is known by where it is; anybody else must prove who they are.
+        let proves = matches!(credentials, Credentials::Good { account, .. } if *account == leg.endpoint);
+        if session.dialog.path.remote.ip() != path.remote.ip() && !proves {
+            let response = self.challenged(now, &request, path, false);
+            return self.respond(now, tx, response);
+        }
+        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+        if !session.dialog.advances(cseq) {
+            return self.respond(now, tx, Response::to(&request, 500).with_reason("CSeq Out Of Order"));
+        }
+        match &request.method {
+            Method::Bye => self.with_leg(now, id, out, |leg, desk| leg.their_bye(desk, tx, &request, path)),
+            Method::Invite => {
+                self.with_leg(now, id, out, |leg, desk| leg.their_reinvite(desk, tx, request, path))
+            }
+            Method::Options => self.respond(now, tx, self.capabilities(&request)),
+            Method::Other(_) => self.respond(now, tx, Response::to(&request, 501)),
+            Method::Ack
+            | Method::Cancel
+            | Method::Register
+            | Method::Prack
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Publish
+            | Method::Info
+            | Method::Refer
+            | Method::Message
+            | Method::Update => self.respond(now, tx, Response::to(&request, 405)),
+        }
+    }
+
+    fn register(
+        &mut self,
+        now: Now,
+        tx: TxId,
+        request: &Request,
+        account: Number,
+        path: Path,
+        out: &mut Vec<SipOutput>,
+    ) {
+        // RFC 3261 §10.3 step 3: who may register what is who owns it.
+        let address = request.to().ok().and_then(|to| to.uri.user_decoded().map(|user| user.into_owned()));
+        if address.as_ref() != Some(&account) {
+            return self.respond(now, tx, Response::to(request, 403));
+        }
+        let policy = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.contacts);
+        let asked =
+            Registration { tx, request, endpoint: &account, policy: policy.unwrap_or_default(), path };
+        let mut changes = Changes::default();
+        let answer = self.registrar.register(now.mono, &asked, &mut changes);
+        publish(changes, out);
+        if let Some(response) = answer {
+            self.respond(now, tx, response);
+        }
+    }
+
+    fn invite(
+        &mut self,
+        now: Now,
+        tx: TxId,
+        invite: Request,
+        account: Number,
+        path: Path,
+        out: &mut Vec<SipOutput>,
+    ) {
+        let from = invite.from().ok().and_then(|from| from.uri.user_decoded().map(|user| user.into_owned()));
+        if from.as_ref() != Some(&account) {
+            // Nobody calls under another's number.
+            return self.respond(now, tx, Response::to(&invite, 403).with_reason("From Is Not The Account"));
+        }
+        if invite.headers.contact().is_err() {
+            return self.respond(
+                now,
+                tx,
+                Response::to(&invite, 400).with_reason("Missing Or Malformed Contact"),
+            );
+        }
+        if self.legs.len() >= self.config.legs_max {
+            self.refused += 1;
+            let mut response = Response::to(&invite, 503);
+            response.headers.push(Name::RetryAfter, "5");
+            return self.respond(now, tx, response);
+        }
+        let dialed = match invite.uri.parse() {
+            Ok(uri) => uri.user_decoded().map(|user| user.into_owned()).unwrap_or_default(),
+            Err(_) => return self.respond(now, tx, Response::to(&invite, 416)),
+        };
+        let id = self.leg_ids.leg();
+        let session_id = self.tokens.session_id();
+        let mut leg = Leg::new(id, account.clone(), session_id, State::Gone);
+        let offer = match leg.read_body(invite.headers.content_type(), &invite.body) {
+            Body::Empty => None,
+            Body::Audio(description) => Some(description),
+            Body::Unusable(status, why) => {
+                let mut response = Response::to(&invite, status);
+                response.headers.push(Name::Warning, self.config.identity.warning(why));
+                return self.respond(now, tx, response);
+            }
+        };
+        self.tx.set_owner(tx, id);
+        received(out, id, path.remote, invite.clone());
+        let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
+        let caller = Party { number: account.clone(), name: name.unwrap_or_default() };
+        let has_offer = offer.is_some();
+        let tag = self.tokens.tag();
+        leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer }));
+        self.legs.insert(id, leg);
+        let ipv6 = path.remote.is_ipv6();
+        out.push(SipOutput::Leg {
+            leg: id,
+            event: LegEvent::Offered { endpoint: account, caller, dialed, offer, ipv6 },
+        });
+    }
+
+    fn command(&mut self, now: Now, id: LegId, command: LegCommand, out: &mut Vec<SipOutput>) {
+        if let LegCommand::Originate {
+            target: Target::Contact { endpoint, contact },
+            caller,
+            dialed: _,
+            offer,
+        } = command
+        {
+            return self.originate(now, id, endpoint, contact, &caller, &offer, out);
+        }
+        self.with_leg(now, id, out, |leg, desk| match &leg.state {
+            State::Offered(_) => leg.command_offered(desk, command),
+            State::Calling(_) => leg.command_calling(desk, command),
+            State::Up(_) => leg.command_up(desk, command),
+            State::Gone => {}
+        });
+    }
+
+    #[allow(clippy::too_many_arguments)] // one field of the command each
+    fn originate(
+        &mut self,
+        now: Now,
+        id: LegId,
+        endpoint: Number,
+        contact: dialtone_core::ContactId,
+        caller: &Party,
+        offer: &Description,
+        out: &mut Vec<SipOutput>,
+    ) {
+        let binding = self.registrar.binding(&endpoint, contact).cloned();
+        let refused = |cause| SipOutput::Leg { leg: id, event: LegEvent::HungUp { cause } };
+        let Some(binding) = binding else { return out.push(refused(Cause::SubscriberAbsent)) };
+        if self.legs.len() >= self.config.legs_max {
+            self.refused += 1;
+            return out.push(refused(Cause::Congestion));
+        }
+        let Some(path) = self.way_to(&binding) else {
+            return out.push(refused(Cause::DestinationOutOfOrder));
+        };
+        let session_id = self.tokens.session_id();
+        let mut leg = Leg::new(id, endpoint.clone(), session_id, State::Gone);
+        let identity = &self.config.identity;
+        let mut from = identity.user(&caller.number, &caller.name);
+        from.set_tag(&self.tokens.tag());
+        let mut invite = Request::new(Method::Invite, binding.uri.clone());
+        let headers = &mut invite.headers;
+        headers.push(Name::Via, identity.via(path, &self.tokens.branch()).to_string());
+        headers.push(Name::MaxForwards, "70");
+        headers.push(Name::From, from.to_string());
+        headers.push(Name::To, identity.user(&endpoint, "").to_string());
+        headers.push(Name::CallId, self.tokens.call_id());
+        headers.push(Name::CSeq, "1 INVITE");
+        headers.push(Name::Contact, identity.contact(path, &id.to_string()));
+        headers.push(Name::UserAgent, identity.agent());
+        identity.allow(headers);
+        invite.set_body("application/sdp", leg.sdp.offer(offer));
+        let tx = self.tx.send(now.mono, invite.clone(), path, Some(id), &mut self.tx_out);
+        leg.state = State::Calling(Box::new(Calling::new(tx, invite, path)));
+        self.legs.insert(id, leg);
+    }
+
+    /// How to reach a binding: the way that its REGISTER came while that stands, its contact otherwise.
+    fn way_to(&self, binding: &Binding) -> Option<Path> {
+        let uri = binding.uri.parse().ok()?;
+        let wants_tcp = uri.param("transport").is_some_and(|name| name.eq_ignore_ascii_case("tcp"));
+        let transport = if wants_tcp { Transport::Tcp } else { binding.path.transport };
+        let up = match transport {
+            Transport::Udp => self.sockets.iter().any(|socket| socket.flow == binding.path.flow),
+            Transport::Tcp => self.flows.contains(&binding.path.flow),
+        };
+        if transport == binding.path.transport && up {
+            return Some(next_hop(&uri, &[], binding.path));
+        }
+        // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
+        let remote = match transport {
+            Transport::Udp => next_hop(&uri, &[], binding.path).remote,
+            Transport::Tcp => uri.socket_addr()?,
+        };
+        let socket = self
+            .sockets
+            .iter()
+            .filter(|socket| socket.transport == transport && socket.local.is_ipv4() == remote.is_ipv4())
+            .min_by_key(|socket| socket.local != binding.path.local)?;
+        Some(Path { transport, flow: socket.flow, local: socket.local, remote })
+    }
+
+    /// The account that a request is of, or the answer that it is owed.
+    fn authenticate(
+        &mut self,
+        now: Now,
+        request: &Request,
+        path: Path,
+        credentials: Credentials,
+    ) -> Result<Number, Box<Response>> {
+        match credentials {
+            Credentials::Good { account, nonce, nonce_count } => {
+                if self.nonces.accept(&nonce, nonce_count, now.mono) {
+                    return Ok(account);
+                }
+                // RFC 7616 §3.4: a count that was used is a replay, or a phone that does not count.
+                self.replayed += 1;
+                Err(Box::new(self.challenged(now, request, path, true)))
+            }
+            Credentials::None => Err(Box::new(self.challenged(now, request, path, false))),
+        }
+    }
+
+    fn challenged(&mut self, now: Now, request: &Request, path: Path, stale: bool) -> Response {
+        let accounts = &self.subscribers.accounts;
+        let salt = self.tokens.salt();
+        let nonce = self.config.nonce_key.issue(path.remote.ip(), accounts.realm(), now.wall, salt);
+        let from = request.from().ok().and_then(|from| from.uri.user_decoded().map(|user| user.into_owned()));
+        let mut response = Response::to(request, 401);
+        for challenge in challenge(accounts, &from.unwrap_or_default(), &nonce, stale) {
+            response.headers.push(Name::WwwAuthenticate, challenge.to_string());
+        }
+        response
+    }
+
+    fn capabilities(&self, request: &Request) -> Response {
+        let mut response = Response::to(request, 200);
+        response.headers.push(Name::Accept, "application/sdp");
+        response
+    }
+
+    /// Answers a request outside of legs: with a tag of ours and what every answer carries.
+    fn respond(&mut self, now: Now, tx: TxId, mut response: Response) {
+        if let Ok(mut to) = response.headers.to()
+            && to.tag().is_none()
+        {
+            to.set_tag(&self.tokens.tag());
+            response.headers.set(Name::To, to.to_string());
+        }
+        self.config.identity.sign(&mut response);
+        self.tx.respond(now.mono, tx, &response, &mut self.tx_out);
+    }
+
+    /// The leg whose dialog a request belongs to (RFC 3261 §12.2.2).
+    fn dialog_of(&self, request: &Request) -> Option<LegId> {
+        let (to, from) = (request.to().ok()?, request.from().ok()?);
+        let id = *self.dialogs.get(to.tag()?)?;
+        match &self.legs.get(&id)?.state {
+            State::Up(session) => {
+                let tag = from.tag().unwrap_or_default();
+                session.dialog.is_for(request.call_id().ok()?, tag).then_some(id)
+            }
+            State::Offered(_) | State::Calling(_) | State::Gone => None,
+        }
+    }
+
+    /// Lets a leg do something, then sees whether it is over or wants to be woken.
+    fn with_leg(
+        &mut self,
+        now: Now,
+        id: LegId,
+        out: &mut Vec<SipOutput>,
+        what: impl FnOnce(&mut Leg, &mut Desk<'_>),
+    ) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let mut desk = Desk {
+            now,
+            identity: &self.config.identity,
+            tokens: &mut self.tokens,
+            tx: &mut self.tx,
+            dialogs: &mut self.dialogs,
+            tx_out: &mut self.tx_out,
+            out,
+        };
+        what(leg, &mut desk);
+        if leg.is_gone() {
+            self.legs.remove(&id);
+        } else if let Some(at) = leg.deadline()
+            && leg.scheduled.is_none_or(|scheduled| at < scheduled)
+        {
+            leg.scheduled = Some(at);
+            self.deadlines.push(Reverse((at, id)));
+        }
+    }
+}
+
+fn publish(changes: Changes, out: &mut Vec<SipOutput>) {
+    out.extend(changes.contacts.into_iter().map(SipOutput::Contact));
+    out.extend(changes.persist.into_iter().map(|(change, notify)| SipOutput::Persist { change, notify }));
+}
+
+fn received(out: &mut Vec<SipOutput>, leg: LegId, peer: SocketAddr, message: impl Into<Message>) {
+    out.push(SipOutput::Trace { leg, peer, wire: Wire::Received(Box::new(message.into())) });
+}

@@ -1,0 +1,160 @@
+//! INVITE client transaction: RFC 3261 §17.1.1 with the Accepted state of RFC 6026 §7.2.
+//!
+//! ```text
+//!  Calling ──1xx──▶ Proceeding ──300-699──▶ Completed ──D──▶ Terminated
+//!   │ │ A: INVITE       │                     ▲ 300-699: ACK
+//!   │ └──────────300-699┼─────────────────────┘
+//!   │ B: timeout        └──2xx──▶ Accepted ──M──▶ Terminated      (2xx also from Calling)
+//!   ▼
+//!  Terminated
+//! ```
+//!
+//! The ACK to a refusal is made here (§17.1.1.3); the ACK to a 2xx is the dialog's.
+
+use bytes::Bytes;
+use dialtone_core::Mono;
+use serde::{Deserialize, Serialize};
+
+use super::Action;
+use super::timing::{Timers, Timing};
+use crate::message::{Method, Name, Request, Response};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum State {
+    Calling,
+    Proceeding,
+    Completed,
+    Accepted,
+    Terminated,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct InviteClient {
+    state: State,
+    timers: Timers,
+    timing: Timing,
+    reliable: bool,
+    request: Request,
+    bytes: Bytes,
+    ack: Option<Bytes>,
+}
+
+impl InviteClient {
+    pub fn start(now: Mono, timing: Timing, reliable: bool, request: Request, out: &mut Vec<Action>) -> Self {
+        let bytes = request.to_bytes();
+        out.push(Action::Send(bytes.clone()));
+        let mut timers = Timers::default();
+        if !reliable {
+            timers.resend_after(now, timing.t1); // timer A
+        }
+        timers.leave_after(now, timing.patience()); // timer B
+        InviteClient { state: State::Calling, timers, timing, reliable, request, bytes, ack: None }
+    }
+
+    /// The request that it carries; a CANCEL is made from it.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Whether a provisional answer has come and no final one, so that a CANCEL may be sent
+    /// (RFC 3261 §9.1).
+    pub fn can_cancel(&self) -> bool {
+        self.state == State::Proceeding
+    }
+
+    pub fn response(&mut self, now: Mono, response: Response, out: &mut Vec<Action>) {
+        match (self.state, response.status) {
+            (State::Calling | State::Proceeding, 100..=199) => {
+                self.state = State::Proceeding;
+                self.timers = Timers::default();
+                out.push(Action::Respond(response));
+            }
+            (State::Calling | State::Proceeding, 200..=299) => {
+                self.state = State::Accepted;
+                self.timers = Timers::default();
+                self.timers.leave_after(now, self.timing.patience()); // timer M
+                out.push(Action::Respond(response));
+            }
+            (State::Calling | State::Proceeding, _) => {
+                let ack = ack(&self.request, &response).to_bytes();
+                out.push(Action::Send(ack.clone()));
+                self.ack = Some(ack);
+                self.timers = Timers::default();
+                if self.reliable {
+                    self.state = State::Terminated; // timer D is zero on a reliable transport
+                } else {
+                    self.state = State::Completed;
+                    self.timers.leave_after(now, self.timing.absorb_refusals()); // timer D
+                }
+                out.push(Action::Respond(response));
+                self.end_if_terminated(out);
+            }
+            (State::Accepted, 200..=299) => out.push(Action::Respond(response)),
+            (State::Completed, 300..=699) => out.extend(self.ack.clone().map(Action::Send)),
+            (State::Accepted | State::Completed | State::Terminated, _) => {}
+        }
+    }
+
+    pub fn transport_failed(&mut self, out: &mut Vec<Action>) {
+        match self.state {
+            State::Calling | State::Proceeding => {
+                out.push(Action::Failed);
+                self.terminate(out);
+            }
+            // An ACK that was lost on its way is sent again when the refusal is.
+            State::Completed | State::Accepted | State::Terminated => {}
+        }
+    }
+
+    pub fn expire(&mut self, now: Mono, out: &mut Vec<Action>) {
+        if self.timers.take_leave(now) {
+            if self.state == State::Calling {
+                out.push(Action::Timeout);
+            }
+            return self.terminate(out);
+        }
+        if let Some(interval) = self.timers.take_resend(now) {
+            out.push(Action::Send(self.bytes.clone()));
+            self.timers.resend_after(now, interval * 2); // timer A doubles without limit
+        }
+    }
+
+    pub fn deadline(&self) -> Option<Mono> {
+        self.timers.next()
+    }
+
+    /// Gives it up without telling anybody.
+    pub fn abandon(&mut self, out: &mut Vec<Action>) {
+        self.terminate(out);
+    }
+
+    fn terminate(&mut self, out: &mut Vec<Action>) {
+        self.state = State::Terminated;
+        self.timers = Timers::default();
+        self.end_if_terminated(out);
+    }
+
+    fn end_if_terminated(&self, out: &mut Vec<Action>) {
+        if self.state == State::Terminated {
+            out.push(Action::Done);
+        }
+    }
+}
+
+/// The ACK to a refusal: same branch, same CSeq number, the To of the response (RFC 3261 §17.1.1.3).
+fn ack(invite: &Request, response: &Response) -> Request {
+    let mut ack = Request::new(Method::Ack, invite.uri.clone());
+    if let Some(via) = invite.headers.elements(&Name::Via).next() {
+        ack.headers.push(Name::Via, bytes::Bytes::copy_from_slice(via));
+    }
+    ack.headers.push(Name::MaxForwards, "70");
+    ack.headers.copy(&Name::Route, &invite.headers);
+    ack.headers.copy(&Name::From, &invite.headers);
+    ack.headers.copy(&Name::To, &response.headers);
+    ack.headers.copy(&Name::CallId, &invite.headers);
+    if let Ok(cseq) = invite.cseq() {
+        ack.headers.push(Name::CSeq, format!("{} ACK", cseq.number));
+    }
+    ack
+}

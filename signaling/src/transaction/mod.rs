@@ -1,0 +1,447 @@
+//! The transaction layer: RFC 3261 §17 and RFC 6026.
+//!
+//! Matches messages to transactions, absorbs retransmissions, repeats what may be lost. It is told the
+//! time and sends nothing itself. What it does not do: dialogs, authentication, routing, and repeating a
+//! 2xx or its ACK, which are end to end and belong to the dialog.
+
+mod client;
+mod invite_client;
+mod invite_server;
+mod key;
+mod server;
+mod timing;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use dialtone_core::{LegId, Mono};
+use serde::{Deserialize, Serialize};
+
+use self::client::Client;
+use self::invite_client::InviteClient;
+use self::invite_server::InviteServer;
+use self::key::{ClientKey, ServerKey};
+use self::server::Server;
+pub use self::timing::Timing;
+use crate::message::{Method, Request, Response};
+use crate::wire::{Credentials, Path, Ticket, Transmit, Transport};
+
+/// Names a transaction of either side; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TxId(u64);
+
+/// What one transaction asks of its layer.
+#[derive(Debug)]
+enum Action {
+    /// Put these bytes on the wire.
+    Send(Bytes),
+    /// A client transaction's user should see this.
+    Respond(Response),
+    /// Nobody answered in time; or a refusal was never acknowledged.
+    Timeout,
+    /// The transport could not send.
+    Failed,
+    /// Forget it.
+    Done,
+}
+
+/// What the layer tells its user.
+#[derive(Debug)]
+pub enum TxOutput {
+    /// Put this on the wire.
+    Transmit {
+        /// The leg that it serves.
+        owner: Option<LegId>,
+        /// What and where to.
+        transmit: Transmit,
+    },
+    /// A new request, which `tx` will answer.
+    Request {
+        /// Its server transaction.
+        tx: TxId,
+        /// The request.
+        request: Request,
+        /// From where.
+        path: Path,
+        /// What its credentials are worth.
+        credentials: Credentials,
+    },
+    /// An ACK that belongs to no transaction: the one to a 2xx.
+    Ack {
+        /// The ACK.
+        request: Request,
+        /// From where.
+        path: Path,
+    },
+    /// A CANCEL; its own transaction has been answered.
+    Cancel {
+        /// The INVITE that is to be cancelled.
+        invite: TxId,
+        /// The leg that it serves.
+        owner: Option<LegId>,
+        /// Who sent it.
+        peer: SocketAddr,
+        /// The CANCEL.
+        request: Request,
+    },
+    /// A client transaction was answered.
+    Response {
+        /// The transaction.
+        tx: TxId,
+        /// The leg that it serves.
+        owner: Option<LegId>,
+        /// Who was asked.
+        peer: SocketAddr,
+        /// The answer.
+        response: Response,
+    },
+    /// A client transaction ended without a final answer.
+    Timeout {
+        /// The transaction.
+        tx: TxId,
+        /// The leg that it serves.
+        owner: Option<LegId>,
+        /// Whether the transport failed, rather than time ran out.
+        unreachable: bool,
+    },
+}
+
+enum Machine {
+    InviteClient(InviteClient),
+    Client(Client),
+    InviteServer(InviteServer),
+    Server(Server),
+}
+
+struct Transaction {
+    machine: Machine,
+    path: Path,
+    owner: Option<LegId>,
+    client_key: Option<ClientKey>,
+    server_key: Option<ServerKey>,
+    scheduled: Option<Mono>,
+}
+
+/// Every transaction of this machine.
+pub struct Transactions {
+    timing: Timing,
+    limit: usize,
+    next: u64,
+    all: HashMap<TxId, Transaction>,
+    clients: HashMap<ClientKey, TxId>,
+    servers: HashMap<ServerKey, TxId>,
+    deadlines: BinaryHeap<Reverse<(Mono, TxId)>>,
+    /// Requests that were refused because the table was full.
+    refused: u64,
+}
+
+impl Transactions {
+    /// An empty layer that holds at most `limit` transactions.
+    pub fn new(timing: Timing, limit: usize) -> Self {
+        Transactions {
+            timing,
+            limit,
+            next: 1, // ticket 0 means that nobody cares
+            all: HashMap::new(),
+            clients: HashMap::new(),
+            servers: HashMap::new(),
+            deadlines: BinaryHeap::new(),
+            refused: 0,
+        }
+    }
+
+    /// Transactions that are not over.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Requests that were answered 503 because the table was full, since the start.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The intervals in force.
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// A request arrived.
+    pub fn request(
+        &mut self,
+        now: Mono,
+        request: Request,
+        path: Path,
+        credentials: Credentials,
+        out: &mut Vec<TxOutput>,
+    ) {
+        let Some(key) = ServerKey::of(&request) else { return };
+        if let Some(&tx) = self.servers.get(&key) {
+            let acks = request.method == Method::Ack;
+            return self.drive(tx, out, |machine, actions| match machine {
+                Machine::InviteServer(server) if acks => server.ack(now, actions),
+                Machine::InviteServer(server) => server.retransmitted(actions),
+                Machine::Server(server) => server.retransmitted(actions),
+                Machine::InviteClient(_) | Machine::Client(_) => {}
+            });
+        }
+        match request.method {
+            Method::Ack => out.push(TxOutput::Ack { request, path }),
+            // An ACK never gets an answer; everything else may be refused here.
+            _ if self.all.len() >= self.limit => self.refuse(&request, path, out),
+            Method::Cancel => self.cancel(now, request, key, path, out),
+            _ => {
+                let tx = self.add_server(&request, key, path, out);
+                out.push(TxOutput::Request { tx, request, path, credentials });
+            }
+        }
+    }
+
+    /// A response arrived. One that no transaction waits for is dropped (RFC 3261 §18.1.2), unless it is
+    /// a late 2xx of a fork, which its transaction still takes in its Accepted state.
+    pub fn response(&mut self, now: Mono, response: Response, out: &mut Vec<TxOutput>) {
+        let Some(tx) = ClientKey::of_response(&response).and_then(|key| self.clients.get(&key)).copied()
+        else {
+            return;
+        };
+        self.drive(tx, out, |machine, actions| match machine {
+            Machine::InviteClient(client) => client.response(now, response, actions),
+            Machine::Client(client) => client.response(now, response, actions),
+            Machine::InviteServer(_) | Machine::Server(_) => {}
+        });
+    }
+
+    /// Sends a request. Its topmost Via must carry a branch of ours that was never used before.
+    pub fn send(
+        &mut self,
+        now: Mono,
+        request: Request,
+        path: Path,
+        owner: Option<LegId>,
+        out: &mut Vec<TxOutput>,
+    ) -> TxId {
+        let client_key = ClientKey::of_request(&request);
+        let mut actions = Vec::new();
+        let reliable = path.transport.is_reliable();
+        let machine = if request.method == Method::Invite {
+            Machine::InviteClient(InviteClient::start(now, self.timing, reliable, request, &mut actions))
+        } else {
+            Machine::Client(Client::start(now, self.timing, reliable, &request, &mut actions))
+        };
+        let tx = self.add(machine, (path, owner), client_key, None);
+        self.carry_out(tx, actions, out);
+        self.schedule(tx);
+        tx
+    }
+
+    /// Answers a request. A transaction that is over takes no answer.
+    pub fn respond(&mut self, now: Mono, tx: TxId, response: &Response, out: &mut Vec<TxOutput>) {
+        self.drive(tx, out, |machine, actions| match machine {
+            Machine::InviteServer(server) => server.respond(now, response, actions),
+            Machine::Server(server) => server.respond(now, response, actions),
+            Machine::InviteClient(_) | Machine::Client(_) => {}
+        });
+    }
+
+    /// The leg that a transaction serves.
+    pub fn owner(&self, tx: TxId) -> Option<LegId> {
+        self.all.get(&tx)?.owner
+    }
+
+    /// A request turned out to serve this leg.
+    pub fn set_owner(&mut self, tx: TxId, leg: LegId) {
+        if let Some(transaction) = self.all.get_mut(&tx) {
+            transaction.owner = Some(leg);
+        }
+    }
+
+    /// The CANCEL for an INVITE of ours, when RFC 3261 §9.1 lets us send it: after a provisional answer
+    /// and before a final one.
+    pub fn cancel_request(&self, invite: TxId) -> Option<(Request, Path)> {
+        let transaction = self.all.get(&invite)?;
+        match &transaction.machine {
+            Machine::InviteClient(client) if client.can_cancel() => {
+                Some((key::cancel(client.request()), transaction.path))
+            }
+            Machine::InviteClient(_) | Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {
+                None
+            }
+        }
+    }
+
+    /// Gives up an INVITE of ours; late answers are dropped.
+    pub fn abandon(&mut self, invite: TxId, out: &mut Vec<TxOutput>) {
+        self.drive(invite, out, |machine, actions| match machine {
+            Machine::InviteClient(client) => client.abandon(actions),
+            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {}
+        });
+    }
+
+    /// What was sent under this ticket never left.
+    pub fn send_failed(&mut self, ticket: Ticket, out: &mut Vec<TxOutput>) {
+        self.drive(TxId(ticket.0), out, |machine, actions| match machine {
+            Machine::InviteClient(client) => client.transport_failed(actions),
+            Machine::Client(client) => client.transport_failed(actions),
+            Machine::InviteServer(server) => server.transport_failed(actions),
+            Machine::Server(server) => server.transport_failed(actions),
+        });
+    }
+
+    /// Fires every timer that is due.
+    pub fn expire(&mut self, now: Mono, out: &mut Vec<TxOutput>) {
+        while let Some(&Reverse((at, tx))) = self.deadlines.peek()
+            && at <= now
+        {
+            self.deadlines.pop();
+            if let Some(transaction) = self.all.get_mut(&tx) {
+                transaction.scheduled = None;
+            }
+            self.drive(tx, out, |machine, actions| match machine {
+                Machine::InviteClient(client) => client.expire(now, actions),
+                Machine::Client(client) => client.expire(now, actions),
+                Machine::InviteServer(server) => server.expire(now, actions),
+                Machine::Server(server) => server.expire(now, actions),
+            });
+        }
+    }
+
+    /// The next instant at which `expire` has work.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.deadlines.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn refuse(&mut self, request: &Request, path: Path, out: &mut Vec<TxOutput>) {
+        self.refused += 1;
+        let mut response = Response::to(request, 503);
+        response.headers.push(crate::message::Name::RetryAfter, "5");
+        let transmit = Transmit {
+            path: key::response_path(request, path),
+            payload: response.to_bytes(),
+            ticket: Ticket::default(),
+        };
+        out.push(TxOutput::Transmit { owner: None, transmit });
+    }
+
+    fn cancel(&mut self, now: Mono, request: Request, key: ServerKey, path: Path, out: &mut Vec<TxOutput>) {
+        let invite = self.servers.get(&key.invite()).copied();
+        let tx = self.add_server(&request, key, path, out);
+        // RFC 3261 §9.2: 200 when there is such an INVITE, whatever becomes of it; 481 otherwise.
+        let status = if invite.is_some() { 200 } else { 481 };
+        self.respond(now, tx, &Response::to(&request, status), out);
+        if let Some(invite) = invite {
+            let owner = self.owner(invite);
+            out.push(TxOutput::Cancel { invite, owner, peer: path.remote, request });
+        }
+    }
+
+    fn add_server(&mut self, request: &Request, key: ServerKey, path: Path, out: &mut Vec<TxOutput>) -> TxId {
+        let mut actions = Vec::new();
+        let reliable = path.transport.is_reliable();
+        let machine = if request.method == Method::Invite {
+            Machine::InviteServer(InviteServer::start(self.timing, reliable, request, &mut actions))
+        } else {
+            Machine::Server(Server::start(self.timing, reliable))
+        };
+        let tx = self.add(machine, (key::response_path(request, path), None), None, Some(key));
+        self.carry_out(tx, actions, out);
+        tx
+    }
+
+    fn add(
+        &mut self,
+        machine: Machine,
+        (path, owner): (Path, Option<LegId>),
+        client_key: Option<ClientKey>,
+        server_key: Option<ServerKey>,
+    ) -> TxId {
+        let tx = TxId(self.next);
+        self.next += 1;
+        self.clients.extend(client_key.clone().map(|key| (key, tx)));
+        self.servers.extend(server_key.clone().map(|key| (key, tx)));
+        self.all.insert(tx, Transaction { machine, path, owner, client_key, server_key, scheduled: None });
+        tx
+    }
+
+    fn drive(
+        &mut self,
+        tx: TxId,
+        out: &mut Vec<TxOutput>,
+        what: impl FnOnce(&mut Machine, &mut Vec<Action>),
+    ) {
+        let Some(transaction) = self.all.get_mut(&tx) else { return };
+        let mut actions = Vec::new();
+        what(&mut transaction.machine, &mut actions);
+        self.carry_out(tx, actions, out);
+        self.schedule(tx);
+    }
+
+    fn carry_out(&mut self, tx: TxId, actions: Vec<Action>, out: &mut Vec<TxOutput>) {
+        for action in actions {
+            match action {
+                Action::Send(payload) => {
+                    if let Some(transaction) = self.all.get(&tx) {
+                        let transmit = Transmit { path: transaction.path, payload, ticket: Ticket(tx.0) };
+                        out.push(TxOutput::Transmit { owner: transaction.owner, transmit });
+                    }
+                }
+                Action::Respond(response) => {
+                    if let Some(transaction) = self.all.get(&tx) {
+                        let (owner, peer) = (transaction.owner, transaction.path.remote);
+                        out.push(TxOutput::Response { tx, owner, peer, response });
+                    }
+                }
+                Action::Timeout => self.ended_unanswered(tx, false, out),
+                Action::Failed => self.ended_unanswered(tx, true, out),
+                Action::Done => self.forget(tx),
+            }
+        }
+    }
+
+    /// Only a client's user waits for something; a server's learns from its dialog.
+    fn ended_unanswered(&self, tx: TxId, unreachable: bool, out: &mut Vec<TxOutput>) {
+        if self.all.get(&tx).is_some_and(|transaction| transaction.client_key.is_some()) {
+            out.push(TxOutput::Timeout { tx, owner: self.owner(tx), unreachable });
+        }
+    }
+
+    fn forget(&mut self, tx: TxId) {
+        if let Some(transaction) = self.all.remove(&tx) {
+            if let Some(key) = transaction.client_key {
+                self.clients.remove(&key);
+            }
+            if let Some(key) = transaction.server_key {
+                self.servers.remove(&key);
+            }
+        }
+    }
+
+    fn schedule(&mut self, tx: TxId) {
+        let Some(transaction) = self.all.get_mut(&tx) else { return };
+        let deadline = match &transaction.machine {
+            Machine::InviteClient(client) => client.deadline(),
+            Machine::Client(client) => client.deadline(),
+            Machine::InviteServer(server) => server.deadline(),
+            Machine::Server(server) => server.deadline(),
+        };
+        if let Some(at) = deadline
+            && transaction.scheduled.is_none_or(|scheduled| at < scheduled)
+        {
+            transaction.scheduled = Some(at);
+            self.deadlines.push(Reverse((at, tx)));
+        }
+    }
+}
+
+/// The default port of a transport (RFC 3261 §18.2.2).
+pub(crate) const fn default_port(transport: Transport) -> u16 {
+    match transport {
+        Transport::Udp | Transport::Tcp => 5060,
+    }
+}

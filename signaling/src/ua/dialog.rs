@@ -1,0 +1,189 @@
+//! A dialog: RFC 3261 §12. The route and the counters of one leg.
+
+use std::net::{IpAddr, SocketAddr};
+
+use dialtone_core::LegId;
+
+use super::Identity;
+use super::tokens::Tokens;
+use crate::message::{HeaderError, Method, Name, NameAddr, RawUri, Request, Response, Uri, Via};
+use crate::wire::{Path, Transport};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialog {
+    pub call_id: String,
+    pub local_tag: String,
+    pub remote_tag: String,
+    /// Our side, as it stands in From of our requests, tag included.
+    local: String,
+    /// Their side, tag included.
+    remote: String,
+    /// Where requests are addressed to.
+    pub target: RawUri,
+    routes: Vec<NameAddr>,
+    pub local_cseq: u32,
+    remote_cseq: Option<u32>,
+    /// How their messages come and ours go.
+    pub path: Path,
+}
+
+impl Dialog {
+    /// The dialog that our 2xx to `invite` makes (RFC 3261 §12.1.1).
+    pub fn uas(invite: &Request, path: Path, local_tag: &str) -> Result<Dialog, HeaderError> {
+        let mut local = invite.headers.to()?;
+        local.set_tag(local_tag);
+        let remote = invite.headers.from()?;
+        let target = invite.headers.contact()?.uri;
+        let routes = invite.headers.routes(&Name::RecordRoute)?;
+        Ok(Dialog {
+            call_id: invite.call_id()?.to_owned(),
+            local_tag: local_tag.to_owned(),
+            remote_tag: remote.tag().unwrap_or_default().to_owned(),
+            local: local.to_string(),
+            remote: remote.to_string(),
+            path: next_hop(&target, &routes, path),
+            target: RawUri::from(target),
+            routes,
+            local_cseq: 0,
+            remote_cseq: Some(invite.cseq()?.number),
+        })
+    }
+
+    /// The dialog that their 2xx to our `invite` makes (RFC 3261 §12.1.2).
+    pub fn uac(invite: &Request, answer: &Response, path: Path) -> Result<Dialog, HeaderError> {
+        let local = invite.headers.from()?;
+        let remote = answer.headers.to()?;
+        let target = answer.headers.contact()?.uri;
+        let mut routes = answer.headers.routes(&Name::RecordRoute)?;
+        routes.reverse();
+        Ok(Dialog {
+            call_id: invite.call_id()?.to_owned(),
+            local_tag: local.tag().unwrap_or_default().to_owned(),
+            remote_tag: remote.tag().unwrap_or_default().to_owned(),
+            local: local.to_string(),
+            remote: remote.to_string(),
+            path: next_hop(&target, &routes, path),
+            target: RawUri::from(target),
+            routes,
+            local_cseq: invite.cseq()?.number,
+            remote_cseq: None,
+        })
+    }
+
+    /// A request within the dialog (RFC 3261 §12.2.1.1), with the next CSeq and a fresh branch.
+    pub fn request(&mut self, method: Method, identity: &Identity, tokens: &mut Tokens) -> Request {
+        self.local_cseq += 1;
+        self.with_cseq(method, self.local_cseq, identity, tokens)
+    }
+
+    /// The ACK to the 2xx of our INVITE with this CSeq (RFC 3261 §13.2.2.4).
+    pub fn ack(&self, cseq: u32, identity: &Identity, tokens: &mut Tokens) -> Request {
+        self.with_cseq(Method::Ack, cseq, identity, tokens)
+    }
+
+    fn with_cseq(&self, method: Method, cseq: u32, identity: &Identity, tokens: &mut Tokens) -> Request {
+        let mut uri = self.target.clone();
+        let mut routes: Vec<String> = self.routes.iter().map(NameAddr::to_string).collect();
+        if let Some(first) = self.routes.first()
+            && !first.uri.is_loose()
+        {
+            // A strict router wants to be addressed itself, and the target last.
+            routes.remove(0);
+            routes.push(format!("<{}>", self.target));
+            uri = RawUri::from(first.uri.clone());
+        }
+        let cseq = format!("{cseq} {}", method.as_str());
+        let mut request = Request::new(method, uri);
+        request.headers.push(Name::Via, identity.via(self.path, &tokens.branch()).to_string());
+        request.headers.push(Name::MaxForwards, "70");
+        for route in routes {
+            request.headers.push(Name::Route, route);
+        }
+        request.headers.push(Name::From, &self.local);
+        request.headers.push(Name::To, &self.remote);
+        request.headers.push(Name::CallId, &self.call_id);
+        request.headers.push(Name::CSeq, cseq);
+        request.headers.push(Name::UserAgent, identity.agent());
+        request
+    }
+
+    /// Whether a request of theirs is newer than the last; an older one is owed 500
+    /// (RFC 3261 §12.2.2).
+    pub fn advances(&mut self, cseq: u32) -> bool {
+        let newer = self.remote_cseq.is_none_or(|last| cseq > last);
+        if newer {
+            self.remote_cseq = Some(cseq);
+        }
+        newer
+    }
+
+    /// Takes a new target from a target refresh request or its answer (RFC 3261 §12.2.1.2).
+    pub fn refresh(&mut self, contact: Option<NameAddr>) {
+        if let Some(contact) = contact {
+            self.path = next_hop(&contact.uri, &self.routes, self.path);
+            self.target = RawUri::from(contact.uri);
+        }
+    }
+
+    /// Becomes the dialog of another fork of the same INVITE.
+    pub fn retarget(&mut self, remote: &NameAddr, contact: Option<NameAddr>) {
+        self.remote = remote.to_string();
+        self.remote_tag = remote.tag().unwrap_or_default().to_owned();
+        self.refresh(contact);
+    }
+
+    /// Whether a message with this Call-ID and these tags belongs here.
+    pub fn is_for(&self, call_id: &str, remote_tag: &str) -> bool {
+        self.call_id == call_id && self.remote_tag == remote_tag
+    }
+}
+
+/// Where a dialog's requests go. The way that the peer's own message came works through NAT, so it is
+/// kept; a contact on the same host that names another port is no NAT's work and is followed.
+pub(crate) fn next_hop(target: &Uri, routes: &[NameAddr], way: Path) -> Path {
+    let named = target.host.ip().filter(|ip| *ip == way.remote.ip() && routes.is_empty());
+    match (named, way.transport) {
+        (Some(ip), Transport::Udp) => {
+            let port = target.port.unwrap_or(crate::transaction::default_port(way.transport));
+            Path { remote: SocketAddr::new(ip, port), ..way }
+        }
+        (Some(_), Transport::Tcp) | (None, _) => way,
+    }
+}
+
+impl Identity {
+    /// The Via of a request that leaves over `path`. `rport` asks for symmetric answers (RFC 3581 §3).
+    pub(crate) fn via(&self, path: Path, branch: &str) -> Via {
+        let sent_by = self.address(path);
+        let mut via = Via::new(path.transport.via(), sent_by.ip(), Some(sent_by.port()), branch);
+        if path.transport == Transport::Udp {
+            via.params.set_flag("rport");
+        }
+        via
+    }
+
+    /// The Contact with which a peer reaches us over `path`.
+    pub(crate) fn contact(&self, path: Path, user: &str) -> String {
+        let address = self.address(path);
+        let mut uri = Uri::sip(Some(user), address.ip(), Some(address.port()));
+        if path.transport != Transport::Udp {
+            uri.set_param("transport", path.transport.uri());
+        }
+        format!("<{uri}>")
+    }
+
+    /// Our address as the peer at the far end of `path` should see it.
+    pub(crate) fn address(&self, path: Path) -> SocketAddr {
+        let shown = |ip: IpAddr| if ip.is_ipv6() { self.advertised_ipv6 } else { self.advertised_ipv4 };
+        match path.local.ip() {
+            ip if ip.is_unspecified() => SocketAddr::new(shown(ip).unwrap_or(ip), path.local.port()),
+            _ => path.local,
+        }
+    }
+}
+
+/// The user part of our contacts: names the leg, so that a trace shows what belongs together.
+pub(crate) fn contact_user(leg: LegId) -> String {
+    leg.to_string()
+}

@@ -1,0 +1,61 @@
+//! How we call ourselves towards peers.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Headers, Host, Name, NameAddr, Request, Response, Uri};
+
+/// Methods that we understand (RFC 3261 §20.5).
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER";
+
+/// How we call ourselves towards peers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The domain of our users' addresses.
+    pub domain: String,
+    /// Product and version, for Server and User-Agent.
+    pub product: String,
+    /// The IPv4 address to show where a socket is bound to the unspecified address.
+    pub advertised_ipv4: Option<IpAddr>,
+    /// The same for IPv6.
+    pub advertised_ipv6: Option<IpAddr>,
+}
+
+impl Identity {
+    pub(crate) fn agent(&self) -> &str {
+        &self.product
+    }
+
+    /// What every answer of ours carries.
+    pub(crate) fn sign(&self, response: &mut Response) {
+        if response.status != 100 {
+            self.allow(&mut response.headers);
+            response.headers.set(Name::Server, &self.product);
+        }
+    }
+
+    /// What we understand.
+    pub(crate) fn allow(&self, headers: &mut Headers) {
+        headers.set(Name::Allow, ALLOW);
+    }
+
+    /// A Warning's value (RFC 3261 §20.43); 399 is for people.
+    pub(crate) fn warning(&self, why: &str) -> String {
+        format!("399 {} \"{why}\"", self.domain)
+    }
+
+    /// The address of one of our users, as shown to others.
+    pub(crate) fn user(&self, number: &str, name: &str) -> NameAddr {
+        // A domain that is no host name cannot be written; configuration refuses it.
+        let host = Host::parse(&self.domain).unwrap_or(Host::from(IpAddr::from([127, 0, 0, 1])));
+        let mut address = NameAddr::new(Uri::sip(Some(number), host, None));
+        address.display = Some(name.to_owned()).filter(|name| !name.is_empty());
+        address
+    }
+
+    /// Extensions that a request requires and we do not have (RFC 3261 §8.2.2.3).
+    pub(crate) fn unsupported(&self, request: &Request) -> Vec<String> {
+        request.headers.tokens(&Name::Require).map(str::to_owned).collect()
+    }
+}
