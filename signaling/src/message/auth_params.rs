@@ -5,12 +5,15 @@ use std::str::FromStr;
 
 use nom::Parser;
 use nom::branch::alt;
-use nom::bytes::complete::{take_while, take_while1};
-use nom::combinator::{all_consuming, map, opt, recognize};
-use nom::sequence::{delimited, preceded, separated_pair};
+use nom::bytes::complete::{tag, take_while, take_while1};
+use nom::combinator::{all_consuming, eof, map, not, opt, recognize};
+use nom::multi::separated_list1;
+use nom::sequence::{delimited, separated_pair, terminated};
 use serde::{Deserialize, Serialize};
 
-use super::grammar::{Malformed, Parsed, around, blanks, is_token, push_quoted, quoted, token, unquote};
+use super::grammar::{
+    Malformed, Parsed, around, blanks, is_bare, is_blank, is_token, push_quoted, quoted, token, unquote,
+};
 use super::limits::PARAMS_MAX;
 
 /// One `name=value`.
@@ -84,30 +87,23 @@ impl AuthParams {
 }
 
 fn auth(input: &str) -> Parsed<'_, AuthParams> {
-    let with_scheme = (token, preceded(nom::character::complete::one_of(" \t"), blanks));
+    let with_scheme = (token, take_while1(is_blank), not(tag("=")));
     let (rest, scheme) = opt(with_scheme).parse(input)?;
-    let Some((scheme, _)) = scheme else {
-        // A lone token is a scheme (RFC 7235 §2.1); anything else has parameters alone.
-        if let Ok((rest, scheme)) = all_consuming(token).parse(input) {
-            return Ok((rest, AuthParams { scheme: scheme.to_owned(), ..AuthParams::default() }));
+    if let Some((scheme, ..)) = scheme {
+        let scheme = scheme.to_owned();
+        // A bearer token ends the value; a parameter that looks like one goes on after its `=`.
+        if let Ok((rest, token)) = terminated(token68, (blanks, eof)).parse(rest) {
+            return Ok((rest, AuthParams { scheme, token: Some(token.to_owned()), params: Vec::new() }));
         }
-        let (rest, params) = list(input)?;
-        return Ok((rest, AuthParams { params, ..AuthParams::default() }));
-    };
-    // `name = value` with a blank before the equals sign is no scheme.
-    if rest.starts_with('=') {
-        let (rest, params) = list(input)?;
-        return Ok((rest, AuthParams { params, ..AuthParams::default() }));
+        let (rest, params) = list(rest)?;
+        return Ok((rest, AuthParams { scheme, token: None, params }));
     }
-    let scheme = scheme.to_owned();
-    if let Ok((after, found)) = token68(rest)
-        && after.trim_ascii().is_empty()
-        && !found.is_empty()
-    {
-        return Ok((after, AuthParams { scheme, token: Some(found.to_owned()), params: Vec::new() }));
+    // A lone token is a scheme (RFC 7235 §2.1); anything else has parameters alone.
+    if let Ok((rest, scheme)) = terminated(token, eof).parse(input) {
+        return Ok((rest, AuthParams::new(scheme)));
     }
-    let (rest, params) = list(rest)?;
-    Ok((rest, AuthParams { scheme, token: None, params }))
+    let (rest, params) = list(input)?;
+    Ok((rest, AuthParams { params, ..AuthParams::default() }))
 }
 
 /// `token68` (RFC 7235 §2.1), as bearer tokens are written.
@@ -117,29 +113,23 @@ fn token68(input: &str) -> Parsed<'_, &str> {
     recognize((body, take_while(|c| c == '='))).parse(input)
 }
 
-/// `name=value` with commas between; stray commas are forgiven.
-fn list(mut input: &str) -> Parsed<'_, Vec<AuthParam>> {
-    let mut params = Vec::new();
-    loop {
-        let (rest, _) = take_while(|c| matches!(c, ',' | ' ' | '\t')).parse(input)?;
-        if rest.is_empty() {
-            return Ok((rest, params));
-        }
-        let (rest, param) = param(rest)?;
-        if params.len() == PARAMS_MAX || !(rest.is_empty() || rest.trim_ascii_start().starts_with(',')) {
-            // More text than parameters: the caller refuses it.
-            let blank = rest.trim_ascii_start().is_empty() && params.len() < PARAMS_MAX;
-            if !blank {
-                return Err(nom::Err::Error(()));
-            }
-        }
-        params.push(param);
-        input = rest;
+/// One `name=value` or more with commas between, to the end of the value; stray commas are forgiven.
+fn list(input: &str) -> Parsed<'_, Vec<AuthParam>> {
+    let comma = (blanks, take_while1(|c| c == ',' || is_blank(c)));
+    let (rest, params) = delimited(
+        take_while(|c| c == ','),
+        separated_list1(comma, param),
+        take_while(|c| c == ',' || is_blank(c)),
+    )
+    .parse(input)?;
+    if params.len() > PARAMS_MAX {
+        return Err(nom::Err::Failure(()));
     }
+    Ok((rest, params))
 }
 
 fn param(input: &str) -> Parsed<'_, AuthParam> {
-    let bare = take_while1(|c| super::grammar::is_bare(c));
+    let bare = take_while1(is_bare);
     let value = alt((
         map(quoted, |text| (unquote(text).into_owned(), true)),
         map(bare, |text: &str| (text.to_owned(), false)),

@@ -27,6 +27,8 @@ mod params;
 mod parse;
 mod print;
 mod status;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod uri;
 mod value;

@@ -73,7 +73,9 @@ impl Params {
     }
 
     /// Replaces the first one of this name, and removes the others, or adds it at the end. A value
-    /// that cannot stand bare is quoted.
+    /// that cannot stand bare is quoted, which a URI does not know: there, see [`Uri::set_param`].
+    ///
+    /// [`Uri::set_param`]: super::Uri::set_param
     pub fn set(&mut self, name: &str, value: &str) {
         self.put(name, Some(value));
     }

@@ -153,11 +153,6 @@ macro_rules! views {
                 $headers.via()
             }
 
-            /// From.
-            pub fn from(&$self) -> Result<NameAddr, HeaderError> {
-                $headers.from()
-            }
-
             /// Call-ID.
             pub fn call_id(&$self) -> Result<&str, HeaderError> {
                 $headers.call_id()
@@ -195,8 +190,21 @@ views!(Request, self, self.headers);
 views!(Response, self, self.headers);
 views!(Message, self, self.headers());
 
+// `Message::from` and `Response::to` make one; these views are had from their headers.
+impl Response {
+    /// From.
+    pub fn from(&self) -> Result<NameAddr, HeaderError> {
+        self.headers.from()
+    }
+}
+
 impl Request {
-    /// To. A [`Response`]'s is read with `response.headers.to()`: [`Response::to`] makes one.
+    /// From.
+    pub fn from(&self) -> Result<NameAddr, HeaderError> {
+        self.headers.from()
+    }
+
+    /// To.
     pub fn to(&self) -> Result<NameAddr, HeaderError> {
         self.headers.to()
     }
