@@ -11,6 +11,8 @@
 
 mod local;
 mod remote;
+#[cfg(test)]
+mod tests;
 mod tidy;
 mod writer;
 
