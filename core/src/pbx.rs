@@ -111,6 +111,7 @@ pub struct Pbx {
     endpoints: Endpoints,
     deadlines: BinaryHeap<Reverse<(Mono, CallId)>>,
     draining: bool,
+    congested: bool,
     /// Calls that must still be ended, and why.
     sweep: VecDeque<(CallId, Cause)>,
 }
@@ -129,6 +130,7 @@ impl Pbx {
             endpoints: Endpoints::default(),
             deadlines: BinaryHeap::new(),
             draining: false,
+            congested: false,
             sweep: VecDeque::new(),
         }
     }
@@ -151,6 +153,11 @@ impl Pbx {
     /// Whether no new calls are taken.
     pub fn is_draining(&self) -> bool {
         self.draining
+    }
+
+    /// While set, new calls are refused: their records could not be kept.
+    pub fn set_congested(&mut self, congested: bool) {
+        self.congested = congested;
     }
 
     fn desk<'a>(
@@ -202,7 +209,7 @@ impl Pbx {
     }
 
     fn offered(&mut self, now: Mono, arrival: Arrival, out: &mut Vec<PbxOutput>) {
-        let refusal = if self.draining || self.calls.len() >= self.limits.calls_max {
+        let refusal = if self.draining || self.congested || self.calls.len() >= self.limits.calls_max {
             Some(Cause::Congestion)
         } else {
             None

@@ -52,9 +52,6 @@ impl Timers {
         self.leave = Some(now + interval);
     }
 
-    pub fn stop_resending(&mut self) {
-        self.resend = None;
-    }
 
     /// When the next one is due.
     pub fn next(&self) -> Option<Mono> {

@@ -1,0 +1,211 @@
+//! The flight recorder: every call's ladder, while it lasts and for a while after.
+//!
+//! A fold over events and the messages of legs. Bounded: so many calls, so many rungs a call; what does
+//! not fit is counted, not kept. A call's ladder goes to the records a moment after its end, when the
+//! last answers have come in.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use dialtone_core::event::{Fact, Side};
+use dialtone_core::{CallId, Event, LegId, Mono, Wall};
+use dialtone_signaling::message::{Message, Name};
+use dialtone_signaling::stack::Wire;
+use serde::{Deserialize, Serialize};
+
+use crate::ladder::{Rung, What};
+use crate::switch::Traced;
+
+/// Rungs that one call may have.
+const RUNGS_MAX: usize = 400;
+/// Messages kept for a leg that no call has named yet.
+const EARLY_MAX: usize = 8;
+/// Legs that no call has named yet.
+const STRAYS_MAX: usize = 1024;
+/// Calls that are over and still remembered here.
+const ENDED_MAX: usize = 500;
+/// How long a call that is over waits for its last messages.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The ladder of one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallTrace {
+    /// The call.
+    pub call: CallId,
+    /// When it began, RFC 3339 UTC.
+    pub started: String,
+    /// What happened, in order.
+    pub rungs: Vec<Rung>,
+    /// Rungs that did not fit.
+    pub left_out: u64,
+}
+
+struct Flight {
+    trace: CallTrace,
+    began: Mono,
+    legs: Vec<LegId>,
+    ended: Option<Mono>,
+}
+
+struct LegInfo {
+    call: CallId,
+    side: Side,
+    peer: String,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Recorder {
+    flights: HashMap<CallId, Flight>,
+    legs: HashMap<LegId, LegInfo>,
+    strays: HashMap<LegId, Vec<Traced>>,
+    ended: VecDeque<CallId>,
+    done: VecDeque<CallTrace>,
+}
+
+impl Recorder {
+    /// Takes the next event.
+    pub fn event(&mut self, event: &Event) {
+        match &event.fact {
+            Fact::CallStarted { call, .. } => self.begin(*call, event.at.mono, event.at.wall),
+            Fact::LegCreated { leg, call, endpoint, side, .. } => {
+                self.legs.insert(*leg, LegInfo { call: *call, side: *side, peer: endpoint.clone() });
+                if let Some(flight) = self.flights.get_mut(call) {
+                    flight.legs.push(*leg);
+                }
+                for early in self.strays.remove(leg).unwrap_or_default() {
+                    self.message(early);
+                }
+            }
+            _ => {}
+        }
+        if let Some(call) = self.call_of(&event.fact) {
+            let text = describe(&event.fact);
+            self.push(call, event.at.mono, What::Event { text });
+        }
+        if let Fact::CallEnded { call, .. } = &event.fact
+            && let Some(flight) = self.flights.get_mut(call)
+        {
+            flight.ended = Some(event.at.mono);
+            self.ended.push_back(*call);
+        }
+    }
+
+    /// Takes a message of a leg.
+    pub fn message(&mut self, traced: Traced) {
+        let Some(info) = self.legs.get(&traced.leg) else {
+            if self.strays.len() < STRAYS_MAX {
+                let early = self.strays.entry(traced.leg).or_default();
+                if early.len() < EARLY_MAX {
+                    early.push(traced);
+                }
+            }
+            return;
+        };
+        let (call, side, peer) = (info.call, info.side, info.peer.clone());
+        let (sent, message) = match traced.wire {
+            Wire::Sent(bytes) => (true, Message::parse(bytes).ok()),
+            Wire::Received(message) => (false, Some(*message)),
+        };
+        let Some(message) = message else { return };
+        let summary = summary(&message);
+        let text = printable(message);
+        self.push(call, traced.at.mono, What::Message { side, peer, sent, summary, text });
+    }
+
+    /// The ladder of a call that is up, or ended a moment ago.
+    pub fn trace(&self, call: CallId) -> Option<CallTrace> {
+        let done = self.done.iter().rev().find(|trace| trace.call == call);
+        self.flights.get(&call).map(|flight| &flight.trace).or(done).cloned()
+    }
+
+    /// The ladders that are complete by `now`, for the records.
+    pub fn complete(&mut self, now: Mono) -> Vec<CallTrace> {
+        let mut complete = Vec::new();
+        while let Some(call) = self.ended.front().copied() {
+            let ended = self.flights.get(&call).and_then(|flight| flight.ended);
+            if ended.is_some_and(|ended| now < ended + LINGER) {
+                break;
+            }
+            self.ended.pop_front();
+            let Some(flight) = self.flights.remove(&call) else { continue };
+            for leg in flight.legs {
+                self.legs.remove(&leg);
+            }
+            complete.push(flight.trace.clone());
+            self.done.push_back(flight.trace);
+            if self.done.len() > ENDED_MAX {
+                self.done.pop_front();
+            }
+        }
+        complete
+    }
+
+    fn begin(&mut self, call: CallId, began: Mono, wall: Wall) {
+        let trace = CallTrace { call, started: wall.to_string(), rungs: Vec::new(), left_out: 0 };
+        self.flights.insert(call, Flight { trace, began, legs: Vec::new(), ended: None });
+    }
+
+    fn push(&mut self, call: CallId, at: Mono, what: What) {
+        let Some(flight) = self.flights.get_mut(&call) else { return };
+        if flight.trace.rungs.len() >= RUNGS_MAX {
+            flight.trace.left_out += 1;
+            return;
+        }
+        let at_us = u64::try_from(at.since(flight.began).as_micros()).unwrap_or(u64::MAX);
+        flight.trace.rungs.push(Rung { at_us, what });
+    }
+
+    /// The call that a fact is about; most facts name their call or a leg of it.
+    fn call_of(&self, fact: &Fact) -> Option<CallId> {
+        let value = serde_json::to_value(fact).ok()?;
+        let named = |key: &str| value.get(key)?.as_str().map(str::to_owned);
+        let of_leg = || self.legs.get(&named("leg")?.parse::<LegId>().ok()?).map(|info| info.call);
+        named("call").and_then(|call| call.parse().ok()).or_else(of_leg)
+    }
+}
+
+/// A fact as one line: its name, then its fields.
+pub fn describe(fact: &Fact) -> String {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(fact) else { return String::new() };
+    let mut line = fields.get("event").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+    for (key, value) in fields.iter().filter(|(key, _)| *key != "event") {
+        let value = match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        line.push_str(&format!(" {key}={value}"));
+    }
+    line
+}
+
+/// `INVITE`, or `180 Ringing`; an INVITE within a dialog says so.
+pub fn summary(message: &Message) -> String {
+    match message {
+        Message::Request(request) => {
+            let within = request.to().is_ok_and(|to| to.tag().is_some());
+            let again = if within && request.method.as_str() == "INVITE" { "re-" } else { "" };
+            let body = if request.body.is_empty() { "" } else { " (sdp)" };
+            format!("{again}{}{body}", request.method.as_str())
+        }
+        Message::Response(response) => {
+            let body = if response.body.is_empty() { "" } else { " (sdp)" };
+            format!("{} {}{body}", response.status, String::from_utf8_lossy(&response.reason))
+        }
+    }
+}
+
+/// The message as text, without credentials and without control characters that a terminal obeys.
+fn printable(mut message: Message) -> String {
+    for name in [Name::Authorization, Name::ProxyAuthorization] {
+        if message.headers().has(&name) {
+            message.headers_mut().set(name, "(hidden)");
+        }
+    }
+    let bytes = match &message {
+        Message::Request(request) => request.to_bytes(),
+        Message::Response(response) => response.to_bytes(),
+    };
+    let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
