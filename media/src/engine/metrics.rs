@@ -1,0 +1,245 @@
+//! What the engine counts, readable from any thread while it runs.
+//!
+//! Each worker writes its own cells once per turn with plain stores; nobody adds to a shared one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::counters::{Counters, DropReason};
+
+/// How a value behaves over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One value, with what Prometheus needs to show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// With the unit last.
+    pub name: &'static str,
+    /// One line.
+    pub help: &'static str,
+    /// Counter or gauge.
+    pub kind: MetricKind,
+    /// The `worker` label; `None` for the reserve, which serves all of them.
+    pub worker: Option<u16>,
+    /// The `reason` label.
+    pub reason: Option<&'static str>,
+    /// The value now.
+    pub value: u64,
+}
+
+/// One worker's cells. Aligned so that two workers never write to one cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerMetrics {
+    packets_in: AtomicU64,
+    bytes_in: AtomicU64,
+    packets_out: AtomicU64,
+    bytes_out: AtomicU64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+    ticks: AtomicU64,
+    late_ticks: AtomicU64,
+    feeds_without_format: AtomicU64,
+    prompts_unknown: AtomicU64,
+    commands_ignored: AtomicU64,
+    latches: AtomicU64,
+    silences: AtomicU64,
+    ports_reserved: AtomicU64,
+    ports_in_use: AtomicU64,
+    events_pending: AtomicU64,
+    events_dropped: AtomicU64,
+    turns: AtomicU64,
+    faults: AtomicU64,
+    /// Written by whoever sends commands and by the worker: not on the path of a packet.
+    pub(super) commands_queued: AtomicU64,
+}
+
+/// What a worker knows beside its counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gauges {
+    pub reserved: usize,
+    pub in_use: usize,
+    pub events_pending: usize,
+    pub events_dropped: u64,
+    pub turns: u64,
+    pub faults: u64,
+}
+
+impl WorkerMetrics {
+    pub(super) fn publish(&self, counters: &Counters, gauges: Gauges) {
+        let set = |cell: &AtomicU64, value: u64| cell.store(value, Ordering::Relaxed);
+        set(&self.packets_in, counters.packets_in);
+        set(&self.bytes_in, counters.bytes_in);
+        set(&self.packets_out, counters.packets_out);
+        set(&self.bytes_out, counters.bytes_out);
+        for (cell, value) in self.dropped.iter().zip(counters.dropped) {
+            set(cell, value);
+        }
+        set(&self.ticks, counters.ticks);
+        set(&self.late_ticks, counters.late_ticks);
+        set(&self.feeds_without_format, counters.feeds_without_format);
+        set(&self.prompts_unknown, counters.prompts_unknown);
+        set(&self.commands_ignored, counters.commands_ignored);
+        set(&self.latches, counters.latches);
+        set(&self.silences, counters.silences);
+        set(&self.ports_reserved, gauges.reserved as u64);
+        set(&self.ports_in_use, gauges.in_use as u64);
+        set(&self.events_pending, gauges.events_pending as u64);
+        set(&self.events_dropped, gauges.events_dropped);
+        set(&self.turns, gauges.turns);
+        set(&self.faults, gauges.faults);
+    }
+
+    /// Packets that were not used or not sent for this reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Ordering::Relaxed)
+    }
+
+    fn visit(&self, worker: u16, visit: &mut impl FnMut(Metric)) {
+        use MetricKind::{Counter, Gauge};
+        for (name, help, kind, cell) in [
+            ("dialtone_media_packets_in_total", "Datagrams received.", Counter, &self.packets_in),
+            ("dialtone_media_bytes_in_total", "Bytes received, without IP and UDP.", Counter, &self.bytes_in),
+            ("dialtone_media_packets_out_total", "Datagrams sent.", Counter, &self.packets_out),
+            ("dialtone_media_bytes_out_total", "Bytes sent, without IP and UDP.", Counter, &self.bytes_out),
+            ("dialtone_media_ticks_total", "20 ms ticks that were run.", Counter, &self.ticks),
+            ("dialtone_media_late_ticks_total", "20 ms ticks that were skipped.", Counter, &self.late_ticks),
+            (
+                "dialtone_media_feeds_without_format_total",
+                "Generators that found no G.711 format.",
+                Counter,
+                &self.feeds_without_format,
+            ),
+            (
+                "dialtone_media_prompts_unknown_total",
+                "Prompts that the library does not have.",
+                Counter,
+                &self.prompts_unknown,
+            ),
+            (
+                "dialtone_media_commands_ignored_total",
+                "Commands for a port that was gone.",
+                Counter,
+                &self.commands_ignored,
+            ),
+            ("dialtone_media_latches_total", "Sources latched.", Counter, &self.latches),
+            ("dialtone_media_silences_total", "Silent periods told of.", Counter, &self.silences),
+            (
+                "dialtone_media_ports_reserved",
+                "Ports bound and waiting for a call.",
+                Gauge,
+                &self.ports_reserved,
+            ),
+            ("dialtone_media_ports_in_use", "Ports that calls use.", Gauge, &self.ports_in_use),
+            (
+                "dialtone_media_commands_queued",
+                "Commands that wait for the worker.",
+                Gauge,
+                &self.commands_queued,
+            ),
+            (
+                "dialtone_media_events_pending",
+                "Events that wait for room in the sink.",
+                Gauge,
+                &self.events_pending,
+            ),
+            (
+                "dialtone_media_events_dropped_total",
+                "Events that may be lost and were.",
+                Counter,
+                &self.events_dropped,
+            ),
+            ("dialtone_media_turns_total", "Turns of the worker's loop: its wake-ups.", Counter, &self.turns),
+            ("dialtone_media_faults_total", "Panics that a worker survived.", Counter, &self.faults),
+        ] {
+            let value = cell.load(Ordering::Relaxed);
+            visit(Metric { name, help, kind, worker: Some(worker), reason: None, value });
+        }
+        for reason in DropReason::ALL {
+            visit(Metric {
+                name: "dialtone_media_dropped_total",
+                help: "Datagrams that were not used or not sent.",
+                kind: Counter,
+                worker: Some(worker),
+                reason: Some(reason.name()),
+                value: self.dropped(reason),
+            });
+        }
+    }
+}
+
+/// The reserve's cells.
+#[derive(Debug, Default)]
+pub struct ReserveMetrics {
+    pub(super) bound: AtomicU64,
+    pub(super) quarantined: AtomicU64,
+    pub(super) exhausted: AtomicU64,
+    pub(super) bind_failures: AtomicU64,
+}
+
+/// Every cell of an engine.
+#[derive(Debug)]
+pub struct EngineMetrics {
+    workers: Box<[WorkerMetrics]>,
+    pub(super) reserve: ReserveMetrics,
+}
+
+impl EngineMetrics {
+    pub(super) fn new(workers: u16) -> Self {
+        let workers = (0..workers).map(|_| WorkerMetrics::default()).collect();
+        Self { workers, reserve: ReserveMetrics::default() }
+    }
+
+    pub(super) fn worker(&self, number: u16) -> &WorkerMetrics {
+        &self.workers[usize::from(number)]
+    }
+
+    /// Shows every value. All values of one name come with the same help and kind; those of one
+    /// name do not follow each other when there are several workers.
+    pub fn visit(&self, mut visit: impl FnMut(Metric)) {
+        for (number, worker) in self.workers.iter().enumerate() {
+            worker.visit(number as u16, &mut visit);
+        }
+        use MetricKind::{Counter, Gauge};
+        for (name, help, kind, cell) in [
+            ("dialtone_media_ports_bound", "Bound RTP/RTCP pairs.", Gauge, &self.reserve.bound),
+            (
+                "dialtone_media_ports_quarantined",
+                "Port numbers that rest after use.",
+                Gauge,
+                &self.reserve.quarantined,
+            ),
+            (
+                "dialtone_media_ports_exhausted_total",
+                "Times that the port range had nothing left.",
+                Counter,
+                &self.reserve.exhausted,
+            ),
+            (
+                "dialtone_media_bind_failures_total",
+                "Port numbers that could not be bound.",
+                Counter,
+                &self.reserve.bind_failures,
+            ),
+        ] {
+            let value = cell.load(Ordering::Relaxed);
+            visit(Metric { name, help, kind, worker: None, reason: None, value });
+        }
+    }
+
+    /// The sum of a metric over workers and reasons; 0 for an unknown name.
+    pub fn total(&self, name: &str) -> u64 {
+        let mut total = 0;
+        self.visit(|metric| total += if metric.name == name { metric.value } else { 0 });
+        total
+    }
+
+    /// Packets that were not used or not sent for this reason, over all workers.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.workers.iter().map(|worker| worker.dropped(reason)).sum()
+    }
+}
