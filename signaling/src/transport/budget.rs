@@ -27,7 +27,7 @@ impl Budget {
 
     /// Whether `source` may have one more now.
     pub(super) fn take(&self, source: IpAddr, now: Mono) -> bool {
-        let second = now.as_nanos() / 1_000_000_000 & u64::from(u32::MAX);
+        let second = (now.as_nanos() / 1_000_000_000) & u64::from(u32::MAX);
         let hash = self.hasher.hash_one(source);
         let Some(slot) = self.slots.get(hash as usize % SLOTS) else { return false };
         let spend = |value: u64| {

@@ -76,8 +76,9 @@ impl Opened {
         }
         self.outbox.fail_rest(&hub);
         hub.metrics.connections.set(hub.flows().len() as u64);
+        // Behind the failures just reported, so that nothing is heard of a flow after its end.
         tokio::select! {
-            () = hub.deliver(Class::Kept, TransportEvent::FlowDown { flow: path.flow }) => {}
+            _ = hub.reports.send(TransportEvent::FlowDown { flow: path.flow }) => {}
             () = hub.stopped() => {}
         }
     }

@@ -147,3 +147,145 @@ impl Framer {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(body: &str) -> String {
+        format!("OPTIONS sip:pbx SIP/2.0\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    /// Everything that a stream gives, when it comes in pieces of these lengths, over and over.
+    fn frames(stream: &[u8], pieces: &[usize], limit: usize) -> (Vec<Frame>, Option<FramingError>) {
+        let (mut framer, mut found, mut rest) = (Framer::new(limit), Vec::new(), stream);
+        for len in pieces.iter().cycle() {
+            let (piece, after) = rest.split_at((*len).min(rest.len()));
+            framer.push(piece);
+            loop {
+                match framer.next() {
+                    Ok(Some(frame)) => found.push(frame),
+                    Ok(None) => break,
+                    Err(error) => return (found, Some(error)),
+                }
+            }
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        (found, None)
+    }
+
+    fn texts(stream: &str) -> Vec<String> {
+        let (frames, error) = frames(stream.as_bytes(), &[usize::MAX], 65_535);
+        assert_eq!(error, None);
+        let text = |frame: &Frame| match frame {
+            Frame::Ping => "ping".to_owned(),
+            Frame::Message(message) => String::from_utf8(message.to_vec()).unwrap(),
+        };
+        frames.iter().map(text).collect()
+    }
+
+    #[test]
+    fn messages_and_pings() {
+        let (one, two, empty) = (message("one"), message("two\r\n\r\n"), message(""));
+        let cases = [
+            (one.clone(), vec![one.clone()]),
+            (format!("{one}{two}{empty}"), vec![one.clone(), two.clone(), empty.clone()]),
+            (format!("\r\n{one}"), vec![one.clone()]),
+            (format!("\r\n\r\n{one}"), vec!["ping".into(), one.clone()]),
+            ("\r\n\r\n\r\n\r\n".into(), vec!["ping".into(), "ping".into()]),
+            (format!("{one}\r\n{two}\r\n\r\n\r\n"), vec![one.clone(), two.clone(), "ping".into()]),
+            ("\r\n\n\r\n".into(), vec![]),
+            ("\r\r\n\r\n".into(), vec!["ping".into()]),
+            (one[..one.len() - 1].to_owned(), vec![]),
+            ("A sip:b SIP/2.0\nl : 2\n\nxyB".into(), vec!["A sip:b SIP/2.0\nl : 2\n\nxy".into()]),
+        ];
+        for (stream, expected) in cases {
+            assert_eq!(texts(&stream), expected, "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_boundary_is_an_error_with_its_head() {
+        let limit = 200;
+        let head = |length: &str| format!("OPTIONS sip:pbx SIP/2.0\r\n{length}\r\n");
+        let too_large = |head| FramingError::TooLarge { limit, head };
+        let cases = [
+            (head(""), Some(FramingError::NoLength { head: Some(head("").into()) })),
+            (head("l: x\r\n"), Some(FramingError::NoLength { head: Some(head("l: x\r\n").into()) })),
+            (head("l: -1\r\n"), Some(FramingError::NoLength { head: Some(head("l: -1\r\n").into()) })),
+            (
+                head("l: 1\r\nContent-Length: 1\r\n"),
+                Some(FramingError::NoLength { head: Some(head("l: 1\r\nContent-Length: 1\r\n").into()) }),
+            ),
+            (head("l: 200\r\n"), Some(too_large(Some(head("l: 200\r\n").into())))),
+            (
+                head("l: 99999999999999999999999\r\n"),
+                None, // Either error will do, see below.
+            ),
+            ("x".repeat(201), Some(too_large(None))),
+        ];
+        for (stream, expected) in cases {
+            let (found, error) = frames(stream.as_bytes(), &[7], limit);
+            assert!(found.is_empty() && error.is_some(), "{stream:?}");
+            if expected.is_some() {
+                assert_eq!(error, expected, "{stream:?}");
+            }
+        }
+        assert_eq!(frames("x".repeat(200).as_bytes(), &[1], limit), (vec![], None));
+    }
+
+    #[test]
+    fn a_message_is_half_read_from_its_first_byte_to_its_last() {
+        let (mut framer, text) = (Framer::new(1000), message("body"));
+        framer.push(b"\r\n");
+        assert_eq!((framer.next(), framer.is_half_read()), (Ok(None), false));
+        for byte in &text.as_bytes()[..text.len() - 1] {
+            framer.push(&[*byte]);
+            assert_eq!((framer.next(), framer.is_half_read()), (Ok(None), true));
+        }
+        framer.push(b"y");
+        assert_eq!(framer.next(), Ok(Some(Frame::Message(text.into()))));
+        assert!(!framer.is_half_read());
+    }
+
+    proptest! {
+        #[test]
+        fn how_a_stream_is_split_never_matters(
+            bodies in proptest::collection::vec("[a-z\r\n]{0,40}", 0..6),
+            gaps in proptest::collection::vec("(\r\n){0,5}", 6),
+            pieces in proptest::collection::vec(1usize..60, 1..20),
+        ) {
+            let stream: String =
+                bodies.iter().zip(&gaps).map(|(body, gap)| format!("{gap}{}", message(body))).collect();
+            let whole = frames(stream.as_bytes(), &[usize::MAX], 65_535);
+            prop_assert_eq!(&whole, &frames(stream.as_bytes(), &pieces, 65_535));
+            let messages: Vec<_> =
+                whole.0.into_iter().filter(|frame| *frame != Frame::Ping).collect();
+            let sent: Vec<_> = bodies.iter().map(|body| Frame::Message(message(body).into())).collect();
+            prop_assert_eq!(messages, sent);
+        }
+
+        #[test]
+        fn junk_ends_alike_however_it_is_split(
+            junk in proptest::collection::vec(
+                prop_oneof![Just(b"\r\n".to_vec()), Just(b"l: 3\r\n".to_vec()), Just(b"\n".to_vec()),
+                    Just(b" ".to_vec()), Just(b"A sip:b SIP/2.0\r\n".to_vec()),
+                    proptest::collection::vec(any::<u8>(), 0..8)],
+                0..40,
+            ),
+            pieces in proptest::collection::vec(1usize..9, 1..9),
+        ) {
+            let stream = junk.concat();
+            let (found, error) = frames(&stream, &[usize::MAX], 120);
+            let (found_split, error_split) = frames(&stream, &pieces, 120);
+            // Where there is an end, its kind may depend on how much had come.
+            prop_assert_eq!(error.is_some(), error_split.is_some());
+            prop_assert_eq!(found, found_split);
+        }
+    }
+}

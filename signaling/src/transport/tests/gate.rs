@@ -1,0 +1,171 @@
+//! Who is let through, who is challenged, who is answered at once: one table.
+
+use bytes::Bytes;
+
+use super::phone::Text;
+use super::world::{Hands, accounts};
+use crate::auth::NonceKey;
+use crate::message::{Message, Name, Response};
+use crate::transport::gate::{Admission, Arrival, Gate};
+use crate::transport::{Class, Limits, Metrics};
+use crate::wire::{Credentials, Transport};
+
+fn gate(limits: &Limits) -> Gate {
+    Gate::new(accounts(), NonceKey::new([3; 32]), limits, std::sync::Arc::new(Metrics::default()))
+}
+
+fn arrival(transport: Transport) -> Arrival {
+    let source = "192.0.2.7:40000".parse().unwrap();
+    Arrival { transport, source, now: Hands::default().now() }
+}
+
+fn admit(gate: &Gate, text: impl Into<Bytes>) -> Admission {
+    let (admission, alarm) = gate.admit(text.into(), arrival(Transport::Udp));
+    assert!(alarm.is_none());
+    admission
+}
+
+/// A status, the class of what was let through, or nothing.
+fn outcome(admission: &Admission) -> String {
+    match admission {
+        Admission::Deliver { class, credentials, .. } => {
+            assert_eq!(*credentials, Credentials::None);
+            format!("{class:?}")
+        }
+        Admission::Answer(_) => answered(admission).status.to_string(),
+        Admission::Drop => "dropped".into(),
+    }
+}
+
+fn answered(admission: &Admission) -> Response {
+    let Admission::Answer(answer) = admission else { panic!("{admission:?}") };
+    match Message::parse(answer.payload.clone()) {
+        Ok(Message::Response(response)) => response,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_method_is_challenged_but_few() {
+    let user = "sip:1002@dialtone.example";
+    let server = "sip:dialtone.example";
+    let cases = [
+        ("REGISTER", server, "", "401"),
+        ("REGISTER", server, "t1", "401"),
+        ("INVITE", user, "", "401"),
+        ("INVITE", user, "t1", "Kept"),
+        ("MESSAGE", user, "", "401"),
+        ("SUBSCRIBE", user, "", "401"),
+        ("PUBLISH", server, "", "401"),
+        ("OPTIONS", user, "", "401"),
+        ("OPTIONS", server, "", "New"),
+        ("OPTIONS", "tel:1002", "", "401"),
+        ("UNHEARD", user, "", "401"),
+        ("BYE", user, "", "401"),
+        ("BYE", user, "t1", "Kept"),
+        ("CANCEL", user, "", "Kept"),
+        ("ACK", user, "", "Kept"),
+        ("ACK", user, "t1", "Kept"),
+    ];
+    let gate = gate(&Limits::default());
+    for (method, target, to_tag, expected) in cases {
+        let text = Text { method, target, to_tag, ..Text::default() }.print();
+        assert_eq!(outcome(&admit(&gate, text)), expected, "{method} {target} {to_tag}");
+    }
+}
+
+#[test]
+fn what_is_malformed_is_answered_if_anything_is_owed() {
+    let good = Text::default().print();
+    let cases = [
+        ("another version", good.replace("dialtone.example SIP/2.0", "dialtone.example SIP/7.0"), "505"),
+        ("no Call-ID", good.replace("Call-ID: c1\r\n", ""), "400"),
+        ("two To", good.replace("To:", "To: <sip:b@h>\r\nTo:"), "400"),
+        ("CSeq of another method", good.replace("1 REGISTER", "1 INVITE"), "400"),
+        ("body cut short", good.replace("Content-Length: 0", "Content-Length: 9"), "400"),
+        ("no Via", good.replace("Via:", "X-Via:"), "dropped"),
+        ("malformed Via", good.replace("SIP/2.0/UDP", "HTTP"), "dropped"),
+        ("ACK", Text { method: "ACK", ..Text::default() }.print().replace("1 ACK", "x ACK"), "dropped"),
+        ("response", "SIP/2.0 200 OK\r\nVia: x\r\n\r\n".into(), "Kept"),
+        ("malformed response", "SIP/2.0 200 OK\r\nVia\r\n\r\n".into(), "dropped"),
+        ("only line ends", "\r\n\r\n".into(), "dropped"),
+    ];
+    let gate = gate(&Limits::default());
+    for (what, text, expected) in cases {
+        assert_eq!(outcome(&admit(&gate, text)), expected, "{what}");
+    }
+}
+
+#[test]
+fn an_answer_goes_where_the_via_says() {
+    let gate = gate(&Limits::default());
+    let cases = [("5060;rport", 40000), ("5060", 5060), ("5070;received=203.0.113.9", 5070)];
+    for (via, port) in cases {
+        let text = Text::default().print().replace("5060;rport", via);
+        let Admission::Answer(answer) = admit(&gate, text.clone()) else { panic!() };
+        assert_eq!(answer.target, format!("192.0.2.7:{port}").parse().unwrap(), "{via}");
+        let Admission::Answer(answer) = gate.admit(text.into(), arrival(Transport::Tcp)).0 else { panic!() };
+        assert_eq!(answer.target.port(), 40000, "a connection answers itself");
+    }
+}
+
+#[test]
+fn a_refusal_keeps_its_tag_and_its_ack_is_absorbed() {
+    let gate = gate(&Limits::default());
+    let invite = Text { method: "INVITE", target: "sip:1002@dialtone.example", ..Text::default() };
+    let tags: Vec<String> = (0..2)
+        .map(|_| answered(&admit(&gate, invite.print())).headers.to().unwrap().tag().unwrap().to_owned())
+        .collect();
+    assert_eq!(tags[0], tags[1]);
+    let ack = |tag: &str| {
+        let tag: &'static str = Box::leak(tag.to_owned().into_boxed_str());
+        Text { method: "ACK", to_tag: tag, ..invite.clone() }.print()
+    };
+    assert_eq!(outcome(&admit(&gate, ack(&tags[0]))), "dropped");
+    assert_eq!(outcome(&admit(&gate, ack("other"))), "Kept");
+    let of_another_call = ack(&tags[0]).replace("Call-ID: c1", "Call-ID: c2");
+    assert_eq!(outcome(&admit(&gate, of_another_call)), "Kept");
+}
+
+#[test]
+fn a_to_tag_makes_no_oracle() {
+    let gate = gate(&Limits::default());
+    let text = Text { method: "BYE", to_tag: "t1", ..Text::default() };
+    let challenged = answered(&admit(&gate, Text::default().print()));
+    let guess = super::phone::Answer { password: "guess", ..super::phone::Answer::default() };
+    let right = super::phone::Answer::default();
+    for _ in 0..5 {
+        let (admission, alarm) =
+            gate.admit(text.answering(&challenged, &guess).print().into(), arrival(Transport::Udp));
+        assert_eq!(outcome(&admission), "Kept");
+        assert!(alarm.is_some());
+    }
+    // Throttled: the right password looks like a wrong one.
+    assert_eq!(outcome(&admit(&gate, text.answering(&challenged, &right).print())), "Kept");
+}
+
+#[test]
+fn stateless_answers_to_a_source_are_bounded() {
+    let limits = Limits { refusals_per_second: 2, challenges_per_second: 3, ..Limits::default() };
+    let gate = gate(&limits);
+    let malformed = Text::default().print().replace("Call-ID: c1\r\n", "");
+    let of =
+        |text: &str| -> Vec<String> { (0..4).map(|_| outcome(&admit(&gate, text.to_owned()))).collect() };
+    assert_eq!(of(&malformed), ["400", "400", "dropped", "dropped"]);
+    assert_eq!(of(&Text::default().print()), ["401", "401", "401", "dropped"]);
+}
+
+#[test]
+fn what_is_shed_is_told_when_to_come_again() {
+    let gate = gate(&Limits::default());
+    let Admission::Deliver { class, message: Message::Request(options), .. } =
+        admit(&gate, Text { method: "OPTIONS", ..Text::default() }.print())
+    else {
+        panic!()
+    };
+    assert_eq!(class, Class::New);
+    let answer = gate.shed(&options, arrival(Transport::Udp)).unwrap();
+    let response = answered(&Admission::Answer(answer));
+    assert_eq!((response.status, response.headers.text(&Name::RetryAfter)), (503, Some("5")));
+    assert!(response.headers.to().unwrap().tag().is_some());
+}

@@ -1,0 +1,227 @@
+//! A running transport, its events, and clients of it. Every wait has an end, none is a sleep.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dialtone_core::{Mono, Now, Wall};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::phone::REALM;
+use crate::auth::{Accounts, NonceKey};
+use crate::message::{Message, Request, Response};
+use crate::transport::{
+    Class, Clock, Frame, Framer, Limits, Metrics, TransportConfig, TransportHandle, Transports,
+};
+use crate::wire::{Credentials, Path, Transport, TransportEvent};
+
+/// Far longer than anything takes on loopback.
+const PATIENCE: Duration = Duration::from_secs(20);
+const START_S: i64 = 1_795_361_388;
+
+/// Waits for what must happen.
+pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("it did not happen")
+}
+
+pub(super) fn accounts() -> Arc<Accounts> {
+    Arc::new(Accounts::new(REALM, &[], [("1001", "secret"), ("1002", "other")]))
+}
+
+/// A clock that tests turn.
+#[derive(Clone, Default)]
+pub(super) struct Hands(Arc<AtomicU64>);
+
+impl Hands {
+    pub(super) fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let seconds = self.0.load(Ordering::SeqCst);
+        let wall = Wall::from_micros((START_S + seconds as i64) * 1_000_000);
+        Now { mono: Mono::from_millis(1000 + seconds * 1000), wall }
+    }
+}
+
+/// How a transport is started for a test.
+pub(super) struct Setup {
+    pub(super) addresses: Vec<&'static str>,
+    pub(super) limits: Limits,
+    /// Events that the stack has room for, and how many of them are reserved.
+    pub(super) room: (usize, usize),
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { addresses: vec!["127.0.0.1:0"], limits: Limits::default(), room: (1000, 10) }
+    }
+}
+
+/// A running transport.
+pub(super) struct World {
+    pub(super) transports: Transports,
+    pub(super) handle: TransportHandle,
+    pub(super) events: mpsc::Receiver<TransportEvent>,
+    pub(super) hands: Hands,
+}
+
+impl World {
+    pub(super) async fn start(setup: Setup) -> World {
+        let (room, reserved) = setup.room;
+        let (sender, events) = mpsc::channel(room);
+        let sink = move |class, event| {
+            if class == Class::New && sender.capacity() <= reserved {
+                return Err(event);
+            }
+            sender.try_send(event).map_err(|error| error.into_inner())
+        };
+        let hands = Hands::default();
+        let clock = hands.clone();
+        let addresses: Vec<SocketAddr> = setup.addresses.iter().map(|one| one.parse().unwrap()).collect();
+        let config = TransportConfig {
+            udp: addresses.clone(),
+            tcp: addresses,
+            limits: setup.limits,
+            key: NonceKey::new([3; 32]),
+            clock: Clock::new(move || clock.now()),
+        };
+        let transports = Transports::start(config, accounts(), sink).await.unwrap();
+        World { handle: transports.handle(), transports, events, hands }
+    }
+
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        self.handle.metrics()
+    }
+
+    /// The first local address of this transport and family.
+    pub(super) fn local(&self, transport: Transport, ipv6: bool) -> SocketAddr {
+        let fits = |(found, local): &(Transport, SocketAddr)| *found == transport && local.is_ipv6() == ipv6;
+        self.handle.locals().into_iter().find(fits).unwrap().1
+    }
+
+    /// A client over this transport.
+    pub(super) async fn client(&self, transport: Transport, ipv6: bool) -> Client {
+        let server = self.local(transport, ipv6);
+        match transport {
+            Transport::Udp => {
+                let socket = UdpSocket::bind((server.ip(), 0)).await.unwrap();
+                socket.connect(server).await.unwrap();
+                Client::Udp(socket)
+            }
+            Transport::Tcp => {
+                let stream = soon(TcpStream::connect(server)).await.unwrap();
+                Client::Tcp(stream, Box::new(Framer::new(65_535)))
+            }
+        }
+    }
+
+    pub(super) async fn udp_client(&self) -> Client {
+        self.client(Transport::Udp, false).await
+    }
+
+    pub(super) async fn tcp_client(&self) -> Client {
+        self.client(Transport::Tcp, false).await
+    }
+
+    /// The next event.
+    pub(super) async fn event(&mut self) -> TransportEvent {
+        self.event_within(PATIENCE).await
+    }
+
+    /// The next event, on a clock that may be virtual.
+    pub(super) async fn event_within(&mut self, patience: Duration) -> TransportEvent {
+        let event = timeout(patience, self.events.recv()).await.expect("it did not happen");
+        event.expect("the transport is gone")
+    }
+
+    /// The next message; flows coming and going are passed over.
+    pub(super) async fn received(&mut self) -> (Path, Message, Credentials) {
+        loop {
+            match self.event().await {
+                TransportEvent::Received { path, message, credentials } => {
+                    return (path, message, credentials);
+                }
+                TransportEvent::FlowUp { .. } | TransportEvent::FlowDown { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub(super) async fn received_request(&mut self) -> (Path, Request, Credentials) {
+        match self.received().await {
+            (path, Message::Request(request), credentials) => (path, request, credentials),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The far end of a socket.
+pub(super) enum Client {
+    Udp(UdpSocket),
+    Tcp(TcpStream, Box<Framer>),
+}
+
+impl Client {
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            Client::Udp(socket) => socket.local_addr().unwrap(),
+            Client::Tcp(stream, _) => stream.local_addr().unwrap(),
+        }
+    }
+
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        match self {
+            Client::Udp(socket) => {
+                soon(socket.send(bytes.as_ref())).await.unwrap();
+            }
+            Client::Tcp(stream, _) => soon(stream.write_all(bytes.as_ref())).await.unwrap(),
+        }
+    }
+
+    /// The next message; `None` when the server closed the connection.
+    pub(super) async fn receive(&mut self) -> Option<Message> {
+        let mut buffer = vec![0; 65_536];
+        match self {
+            Client::Udp(socket) => {
+                let len = soon(socket.recv(&mut buffer)).await.unwrap();
+                Some(Message::parse(buffer[..len].to_vec().into()).unwrap())
+            }
+            Client::Tcp(stream, framer) => loop {
+                if let Some(Frame::Message(message)) = framer.next().unwrap() {
+                    return Some(Message::parse(message).unwrap());
+                }
+                // A reset is an end too: the server closed with something of ours unread.
+                match soon(stream.read(&mut buffer)).await {
+                    Ok(len @ 1..) => framer.push(&buffer[..len]),
+                    Ok(0) | Err(_) => return None,
+                }
+            },
+        }
+    }
+
+    pub(super) async fn response(&mut self) -> Response {
+        match self.receive().await {
+            Some(Message::Response(response)) => response,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends, and gives what comes back.
+    pub(super) async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Response {
+        self.send(bytes).await;
+        self.response().await
+    }
+
+    /// The next `len` bytes of a connection.
+    pub(super) async fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let Client::Tcp(stream, _) = self else { panic!("no stream") };
+        let mut bytes = vec![0; len];
+        soon(stream.read_exact(&mut bytes)).await.unwrap();
+        bytes
+    }
+}
