@@ -1,1 +1,25 @@
-//! dialtone-api
+//! Shows and commands: what the outside sees of a running server, and how it asks for something.
+//!
+//! - [`public`] is the HTTP port: `/healthz`, `/metrics` and the page.
+//! - [`admin`] is HTTP on a Unix socket for the owner of the data directory: calls, traces, draining.
+//! - [`view`] is what both show: a fold over the event stream. No reading request reaches the control
+//!   thread; only a [`Command`](dialtone_core::command::Command) does, through [`Control`].
+//!
+//! Errors are problem details (RFC 9457). Every request has a largest body and a longest time, every
+//! listener a largest number of connections.
+
+pub mod admin;
+pub mod client;
+pub mod metrics;
+mod problem;
+pub mod public;
+mod serve;
+pub mod view;
+
+pub use admin::{AdminSocket, Control, Traces, Unavailable, admin_router};
+pub use client::{AdminClient, ClientError};
+pub use metrics::{MetricFamily, MetricKind, Registry, Sample};
+pub use problem::Problem;
+pub use public::{Health, PageFacts, Public, Status, public_router};
+pub use serve::{Limits, serve};
+pub use view::{CallView, LegView, View};

@@ -106,10 +106,8 @@ impl<T: Send + 'static> Queue<T> {
     /// Writes what is queued and ends the thread.
     pub fn close(&mut self) {
         self.sender = None;
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                tracing::error!("a writer thread ended by a panic; what it held is lost");
-            }
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("a writer thread ended by a panic; what it held is lost");
         }
     }
 }

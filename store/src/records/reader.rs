@@ -191,7 +191,7 @@ mod tests {
             }
         }
         assert_eq!((seen, skipped), (vec![6, 5, 4, 3, 2, 1], 1));
-        assert_eq!(reader.find(Stream::Cdr, |number: &u32| number % 2 == 0).unwrap(), Some(6));
+        assert_eq!(reader.find(Stream::Cdr, |number: &u32| number.is_multiple_of(2)).unwrap(), Some(6));
         assert_eq!(reader.find(Stream::Cdr, |number: &u32| *number > 7).unwrap(), None);
     }
 

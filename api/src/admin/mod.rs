@@ -1,0 +1,162 @@
+//! HTTP for the owner of the data directory, on a Unix socket inside it. Whoever can open the socket may
+//! do all of this: there is no login.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /version` | version of the program |
+//! | `GET /calls?limit=&cursor=` | calls now, oldest first |
+//! | `GET /calls/{id}` | one call |
+//! | `GET /calls/{id}/trace` | its ladder, as text |
+//! | `POST /calls/{id}/hangup` | ends it |
+//! | `POST /drain` | no new calls from now on |
+
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use socket::AdminSocket;
+pub(crate) use socket::reachable;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{Method, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use dialtone_core::command::{Command, Reply};
+use dialtone_core::{CallId, Cause};
+use serde::{Deserialize, Serialize};
+
+use crate::view::CallPage;
+use crate::{CallView, Problem, View};
+
+/// The control thread did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Too much waits for it.
+    #[error("the server is too busy; try again")]
+    Busy,
+    /// It has ended.
+    #[error("the server is stopping")]
+    Stopped,
+}
+
+/// The way to the control thread.
+pub trait Control: Send + Sync + 'static {
+    /// Hands a command over and waits for what came of it.
+    fn command(&self, command: Command) -> impl Future<Output = Result<Reply, Unavailable>> + Send;
+}
+
+/// Where the traces of calls are, running ones and ended ones.
+pub trait Traces: Send + Sync + 'static {
+    /// The ladder of a call; `None` when nothing is known of it.
+    fn ladder(&self, call: CallId) -> impl Future<Output = Option<String>> + Send;
+}
+
+/// `GET /version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The version of the program that runs.
+    pub version: String,
+}
+
+struct Admin<C, T> {
+    version: String,
+    view: Arc<View>,
+    control: C,
+    traces: T,
+}
+
+impl<C: Control, T> Admin<C, T> {
+    async fn command(&self, command: Command) -> Result<Json<Reply>, Problem> {
+        match self.control.command(command).await {
+            Ok(Reply::NoSuchCall { call }) => Err(no_such_call(call)),
+            Ok(reply @ Reply::Done) => Ok(Json(reply)),
+            Err(error) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        }
+    }
+}
+
+/// Calls of a page when nobody says.
+const PAGE_DEFAULT: usize = 100;
+/// Calls of a page at most.
+const PAGE_MAX: usize = 1000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    limit: Option<usize>,
+    cursor: Option<CallId>,
+}
+
+/// The routes of the admin socket.
+pub fn admin_router<C: Control, T: Traces>(version: &str, view: Arc<View>, control: C, traces: T) -> Router {
+    Router::new()
+        .route("/version", get(version_of::<C, T>))
+        .route("/calls", get(calls::<C, T>))
+        .route("/calls/{id}", get(call::<C, T>))
+        .route("/calls/{id}/trace", get(trace::<C, T>))
+        .route("/calls/{id}/hangup", post(hang_up::<C, T>))
+        .route("/drain", post(drain::<C, T>))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
+        .method_not_allowed_fallback(async |method: Method| {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} has no meaning here"))
+        })
+        .with_state(Arc::new(Admin { version: version.into(), view, control, traces }))
+}
+
+type Shared<C, T> = State<Arc<Admin<C, T>>>;
+
+async fn version_of<C: Control, T: Traces>(State(admin): Shared<C, T>) -> Json<Version> {
+    Json(Version { version: admin.version.clone() })
+}
+
+async fn calls<C: Control, T: Traces>(
+    State(admin): Shared<C, T>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<CallPage>, Problem> {
+    let Query(query) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        let detail = format!("limit is {limit}; choose 1 to {PAGE_MAX}");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    Ok(Json(admin.view.page(limit, query.cursor)))
+}
+
+async fn call<C: Control, T: Traces>(
+    State(admin): Shared<C, T>,
+    Path(id): Path<String>,
+) -> Result<Json<CallView>, Problem> {
+    let id = call_id(&id)?;
+    admin.view.get(id).map(Json).ok_or_else(|| no_such_call(id))
+}
+
+async fn trace<C: Control, T: Traces>(
+    State(admin): Shared<C, T>,
+    Path(id): Path<String>,
+) -> Result<String, Problem> {
+    let id = call_id(&id)?;
+    admin.traces.ladder(id).await.ok_or_else(|| no_such_call(id))
+}
+
+async fn hang_up<C: Control, T: Traces>(
+    State(admin): Shared<C, T>,
+    Path(id): Path<String>,
+) -> Result<Json<Reply>, Problem> {
+    admin.command(Command::HangUp { call: call_id(&id)?, cause: Cause::NormalClearing }).await
+}
+
+async fn drain<C: Control, T: Traces>(State(admin): Shared<C, T>) -> Result<Json<Reply>, Problem> {
+    admin.command(Command::Drain).await
+}
+
+fn call_id(text: &str) -> Result<CallId, Problem> {
+    text.parse().map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("{error}")))
+}
+
+fn no_such_call(call: CallId) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no call {call}"))
+}
