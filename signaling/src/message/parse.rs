@@ -5,8 +5,8 @@ use bytes::Bytes;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, tag_no_case, take_while, take_while1};
 use nom::character::complete::{char as mark, digit1};
-use nom::combinator::{all_consuming, opt, rest, verify};
-use nom::sequence::{preceded, separated_pair, terminated};
+use nom::combinator::{all_consuming, rest, verify};
+use nom::sequence::{preceded, separated_pair};
 use nom::{IResult, Parser};
 
 use super::error::{Fault, ParseError, is_answered};
@@ -84,7 +84,7 @@ fn start_line(datagram: &Bytes, line: Line<'_>) -> Result<Start, ParseError> {
         }
         return Ok(Start::Response(status, datagram.slice_ref(reason)));
     }
-    let Ok((_, (method, (uri, version)))) = request_line(line.text) else {
+    let Ok((_, RequestLine { method, uri, version })) = request_line(line.text) else {
         return fault(Fault::NotSip, false);
     };
     let method = Method::from_token(&String::from_utf8_lossy(method));
@@ -113,21 +113,24 @@ fn status_line(line: &[u8]) -> Piece<'_, (u16, &[u8])> {
     all_consuming(preceded((tag_no_case("SIP/2.0"), mark(' ')), (known, phrase))).parse(line)
 }
 
-/// `INVITE sip:bob@example.com SIP/2.0`: the URI is what stands between the first and the last blank,
-/// to be judged later, so that a malformed one is still answered.
-fn request_line(line: &[u8]) -> Piece<'_, (&[u8], (&[u8], &[u8]))> {
-    let method = take_while1(|byte| is_token(char::from(byte)));
-    all_consuming(separated_pair(method, mark(' '), uri_and_version)).parse(line)
+/// The pieces of a request line, as they stand.
+struct RequestLine<'a> {
+    method: &'a [u8],
+    uri: &'a [u8],
+    version: &'a [u8],
 }
 
-fn uri_and_version(input: &[u8]) -> Piece<'_, (&[u8], &[u8])> {
-    let input = input.trim_ascii_end();
-    let blank = input.iter().rposition(|byte| *byte == b' ').ok_or(nom::Err::Error(()))?;
-    let (uri, version) = input.split_at(blank);
+/// `INVITE sip:bob@example.com SIP/2.0`: the URI is what stands between the first and the last blank,
+/// to be judged later, so that a malformed one is still answered.
+fn request_line(line: &[u8]) -> Piece<'_, RequestLine<'_>> {
+    let method = take_while1(|byte| is_token(char::from(byte)));
+    let (after, (method, _)) = (method, mark(' ')).parse(line)?;
+    let after = after.trim_ascii_end();
+    let blank = after.iter().rposition(|byte| *byte == b' ').ok_or(nom::Err::Error(()))?;
+    let (uri, version) = after.split_at(blank);
     let number = take_while1(|byte: u8| byte.is_ascii_digit() || byte == b'.');
-    let looks_right = all_consuming((mark(' '), tag_no_case("SIP/"), number));
-    let (end, _) = terminated(looks_right, opt(tag(" "))).parse(version)?;
-    Ok((end, (uri, version.trim_ascii_start())))
+    let (rest, _) = all_consuming((tag_no_case(" SIP/"), number)).parse(version)?;
+    Ok((rest, RequestLine { method, uri, version: version.trim_ascii_start() }))
 }
 
 /// The headers and the body.
