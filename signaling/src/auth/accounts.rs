@@ -75,19 +75,22 @@ impl Accounts {
     /// The algorithms enabled for this account, in order of challenge. An unknown account has the
     /// site's, so that a challenge does not tell who exists.
     pub fn algorithms(&self, number: &str) -> &[Algorithm] {
-        self.by_number
-            .get(number)
-            .and_then(|account| account.algorithms.as_deref())
-            .unwrap_or(&self.algorithms)
+        self.enabled(self.by_number.get(number))
     }
 
-    /// The HA1 of an account, unless it is unknown or this algorithm is switched off for it.
+    /// The HA1 of an account, unless it is unknown or this algorithm is switched off for it. Looks up
+    /// once either way, because the time it takes must not tell which.
     pub(super) fn ha1(&self, number: &str, algorithm: Algorithm) -> Option<Hash> {
-        let account = self.by_number.get(number)?;
-        self.algorithms(number).contains(&algorithm).then_some(match algorithm {
+        let account = self.by_number.get(number);
+        let enabled = self.enabled(account).contains(&algorithm);
+        account.filter(|_| enabled).map(|account| match algorithm {
             Algorithm::Md5 => account.md5,
             Algorithm::Sha256 => account.sha256,
         })
+    }
+
+    fn enabled<'a>(&'a self, account: Option<&'a Account>) -> &'a [Algorithm] {
+        account.and_then(|account| account.algorithms.as_deref()).unwrap_or(&self.algorithms)
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many stateless answers a source gets in a second: a table of fixed size that no flood can grow.
+//! How much a source may have in a second: a table of fixed size that no flood can grow.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -14,18 +14,18 @@ const SLOTS: usize = 4096;
 pub(super) struct Budget {
     per_second: u32,
     hasher: RandomState,
-    /// The second in the upper half, answers within it in the lower.
+    /// The second in the upper half, what was taken within it in the lower.
     slots: Box<[AtomicU64]>,
 }
 
 impl Budget {
-    /// So many answers per second and source.
+    /// So much per second and source.
     pub(super) fn new(per_second: u32) -> Budget {
         let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
         Budget { per_second, hasher: RandomState::new(), slots }
     }
 
-    /// Whether `source` may have one more now.
+    /// Whether `source` may have one more now; takes it.
     pub(super) fn take(&self, source: IpAddr, now: Mono) -> bool {
         let second = (now.as_nanos() / 1_000_000_000) & u64::from(u32::MAX);
         let hash = self.hasher.hash_one(source);

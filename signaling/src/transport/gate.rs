@@ -11,7 +11,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -230,12 +230,12 @@ impl Gate {
         match claim.verify(request, accounts, &self.key) {
             Verdict::Good { account, nonce, nonce_count } => {
                 self.metrics.auth_succeeded.add();
-                self.throttle().proved(source, &account, now.mono);
+                self.note(|throttle| throttle.proved(source, &account, now.mono));
                 Proof::Good(Credentials::Good { account, nonce, nonce_count })
             }
             Verdict::Bad { account } => {
                 self.metrics.auth_failures.add();
-                self.throttle().failed(source, &account, now.mono);
+                self.note(|throttle| throttle.failed(source, &account, now.mono));
                 Proof::Bad(account)
             }
             Verdict::Stale => Proof::Stale(account),
@@ -243,7 +243,13 @@ impl Gate {
         }
     }
 
-    fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+    fn note(&self, write: impl FnOnce(&mut Throttle)) {
+        let mut throttle = self.throttle();
+        write(&mut throttle);
+        self.metrics.throttle_evicted.set(throttle.counts().evicted);
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use super::budget::Budget;
 use super::clock::Clock;
 use super::flows::Flows;
 use super::gate::{Arrival, Gate};
@@ -26,6 +27,8 @@ pub(super) struct Hub {
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) gate: Gate,
+    /// Datagrams of each source.
+    pub(super) datagrams: Budget,
     pub(super) clock: Clock,
     pub(super) udp: Vec<UdpPort>,
     /// Where we listen.
@@ -79,25 +82,21 @@ impl Hub {
 
     /// Hands an event to the stack, and waits for room as long as that takes.
     pub(super) async fn deliver(&self, class: Class, event: TransportEvent) {
-        let Err(mut event) = self.sink.offer(class, event) else { return };
+        let Err(refused) = self.sink.offer(class, event) else { return };
+        let mut event = *refused;
         let _turn = self.turnstile.lock().await;
         loop {
             event = match self.sink.offer(class, event) {
                 Ok(()) => return,
-                Err(event) => event,
+                Err(event) => *event,
             };
             pause(RETRY_INTERVAL).await;
         }
     }
 
-    /// Hands over an event that may be lost when the stack is behind.
-    pub(super) fn offer(&self, class: Class, event: TransportEvent) -> Result<(), Box<TransportEvent>> {
-        self.sink.offer(class, event).map_err(Box::new)
-    }
-
     /// Tells that somebody failed to authenticate, if the stack has room for it.
     pub(super) fn alarm(&self, event: Option<TransportEvent>) {
-        if event.is_some_and(|event| self.offer(Class::New, event).is_err()) {
+        if event.is_some_and(|event| self.sink.offer(Class::New, event).is_err()) {
             self.metrics.reports_lost.add();
         }
     }

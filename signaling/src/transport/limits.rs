@@ -34,6 +34,8 @@ pub struct Limits {
     pub datagram_queue: usize,
     /// Failures and flow changes waiting for room in the sink.
     pub report_queue: usize,
+    /// Datagrams per second from one source, which may be a trunk; the rest is dropped unread.
+    pub datagrams_per_second: u32,
     /// Stateless refusals per second (400, 503 …; not 401) to one source.
     pub refusals_per_second: u32,
     /// Stateless challenges per second to one source, which may be a NAT with many phones.
@@ -58,6 +60,7 @@ impl Default for Limits {
             connect_deadline: Duration::from_secs(5),
             datagram_queue: 4096,
             report_queue: 4096,
+            datagrams_per_second: 20_000,
             refusals_per_second: 50,
             challenges_per_second: 10_000,
             shed_retry_after: Duration::from_secs(5),

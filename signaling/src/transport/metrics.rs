@@ -53,6 +53,8 @@ metrics! {
     keepalives,
     /// Datagrams dropped before parsing because they cannot be SIP.
     junk,
+    /// Datagrams dropped unread because their source sent too many.
+    flooded,
     /// Messages that could not be parsed or lacked what is mandatory.
     parse_errors,
     /// Streams closed because messages could not be told apart.
@@ -67,6 +69,8 @@ metrics! {
     auth_failures,
     /// Requests turned away because their source or account had failed too often.
     throttled,
+    /// Failures and proofs forgotten because their table was full.
+    throttle_evicted,
     /// ACKs to our stateless refusals, absorbed.
     acks_absorbed,
     /// New requests refused with 503 because the stack was behind.

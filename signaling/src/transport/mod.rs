@@ -56,6 +56,7 @@ pub use metrics::{Count, Metrics};
 pub use sink::{Class, Sink};
 pub use via::{response_target, stamp_via};
 
+use budget::Budget;
 use flows::Flows;
 use gate::Gate;
 use hub::Hub;
@@ -135,6 +136,7 @@ impl Transports {
         let (stop, stopped) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
         let hub = Arc::new(Hub {
+            datagrams: Budget::new(limits.datagrams_per_second),
             gate: Gate::new(accounts, key, &limits, metrics.clone()),
             next_flow: AtomicU64::new(ports.len() as u64 + 1),
             limits,

@@ -17,16 +17,15 @@ pub trait Sink: Send + Sync + 'static {
     /// Takes the event, or gives it back when the queue has no room for its class. Never blocks.
     ///
     /// # Errors
-    /// The event, untouched.
-    #[allow(clippy::result_large_err)] // The event comes back by design; boxing would cost every event.
-    fn offer(&self, class: Class, event: TransportEvent) -> Result<(), TransportEvent>;
+    /// The event, untouched; boxed so that only a refusal pays for its size.
+    fn offer(&self, class: Class, event: TransportEvent) -> Result<(), Box<TransportEvent>>;
 }
 
 impl<F> Sink for F
 where
-    F: Fn(Class, TransportEvent) -> Result<(), TransportEvent> + Send + Sync + 'static,
+    F: Fn(Class, TransportEvent) -> Result<(), Box<TransportEvent>> + Send + Sync + 'static,
 {
-    fn offer(&self, class: Class, event: TransportEvent) -> Result<(), TransportEvent> {
+    fn offer(&self, class: Class, event: TransportEvent) -> Result<(), Box<TransportEvent>> {
         self(class, event)
     }
 }

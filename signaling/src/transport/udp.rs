@@ -114,12 +114,15 @@ pub(super) async fn send_late(hub: Arc<Hub>, index: usize, mut late: Late) {
 
 fn receive_one(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr) {
     hub.metrics.udp_received.add();
+    let arrival = hub.arrival(Transport::Udp, source);
+    if !hub.datagrams.take(source.ip(), arrival.now.mono) {
+        return hub.metrics.flooded.add();
+    }
     match Kind::of(datagram) {
         Kind::KeepAlive => return hub.metrics.keepalives.add(),
         Kind::Junk => return hub.metrics.junk.add(),
         Kind::Sip => {}
     }
-    let arrival = hub.arrival(Transport::Udp, source);
     let (admission, alarm) = hub.gate.admit(Bytes::copy_from_slice(datagram), arrival);
     hub.alarm(alarm);
     match admission {
@@ -129,7 +132,7 @@ fn receive_one(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr) {
             let local = hub.local_address(port.local, source.ip());
             let path = Path { transport: Transport::Udp, flow: port.flow, local, remote: source };
             let event = TransportEvent::Received { path, message, credentials };
-            let Err(refused) = hub.offer(class, event) else { return hub.metrics.delivered.add() };
+            let Err(refused) = hub.sink.offer(class, event) else { return hub.metrics.delivered.add() };
             let TransportEvent::Received { message, .. } = *refused else { return };
             match (class, message) {
                 (Class::New, Message::Request(request)) => {

@@ -1,6 +1,7 @@
 //! Who is let through, who is challenged, who is answered at once: one table.
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::phone::Text;
 use super::world::{Hands, accounts};
@@ -168,4 +169,36 @@ fn what_is_shed_is_told_when_to_come_again() {
     let response = answered(&Admission::Answer(answer));
     assert_eq!((response.status, response.headers.text(&Name::RetryAfter)), (503, Some("5")));
     assert!(response.headers.to().unwrap().tag().is_some());
+}
+
+proptest! {
+    /// Whatever arrives, however close to a message, is decided without a panic; and what is answered is a
+    /// whole response that goes back to where the message came from.
+    #[test]
+    fn anything_may_arrive(
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..30, "[ -~\r\n\\x00é]{0,30}"), 0..6),
+        credentials in any::<bool>(),
+    ) {
+        let gate = gate(&Limits::default());
+        let mut text = Text::default();
+        if credentials {
+            let challenged = answered(&admit(&gate, text.print()));
+            text = text.answering(&challenged, &super::phone::Answer::default());
+        }
+        let mut bytes = text.print().into_bytes();
+        for (at, len, replacement) in cuts {
+            let at = at.index(bytes.len());
+            bytes.splice(at..(at + len).min(bytes.len()), replacement.bytes());
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let (admission, _) = gate.admit(bytes.clone().into(), arrival(transport));
+            if let Admission::Answer(answer) = &admission {
+                prop_assert_eq!(answer.target.ip(), arrival(transport).source.ip());
+                prop_assert!(answered(&admission).status >= 400);
+            }
+        }
+    }
 }

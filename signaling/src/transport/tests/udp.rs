@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::phone::Text;
 use super::world::{Setup, World, soon};
 use crate::message::{Message, Name};
+use crate::transport::Limits;
 use crate::wire::{FlowId, Path, Ticket, Transmit, Transport, TransportEvent};
 
 fn ping(call_id: &str) -> String {
@@ -27,6 +28,23 @@ async fn junk_and_keep_alives_leave_no_trace_but_a_count() {
     assert_eq!(request.call_id(), Ok("c9"));
     let metrics = world.metrics();
     assert_eq!((metrics.udp_received.get(), metrics.keepalives.get(), metrics.junk.get()), (7, 3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_is_dropped_until_the_next_second() {
+    let limits = Limits { datagrams_per_second: 2, ..Limits::default() };
+    let mut world = World::start(Setup { limits, ..Setup::default() }).await;
+    let mut client = world.udp_client().await;
+    for call_id in ["c1", "c2", "c3"] {
+        client.send(ping(call_id)).await;
+    }
+    for call_id in ["c1", "c2"] {
+        assert_eq!(world.received_request().await.1.call_id(), Ok(call_id));
+    }
+    world.until(|metrics| metrics.flooded.get() == 1).await;
+    world.hands.advance(1);
+    client.send(ping("c4")).await;
+    assert_eq!(world.received_request().await.1.call_id(), Ok("c4"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -76,9 +76,9 @@ impl World {
         let (sender, events) = mpsc::channel(room);
         let sink = move |class, event| {
             if class == Class::New && sender.capacity() <= reserved {
-                return Err(event);
+                return Err(Box::new(event));
             }
-            sender.try_send(event).map_err(|error| error.into_inner())
+            sender.try_send(event).map_err(|error| Box::new(error.into_inner()))
         };
         let hands = Hands::default();
         let clock = hands.clone();
@@ -96,6 +96,17 @@ impl World {
 
     pub(super) fn metrics(&self) -> Arc<Metrics> {
         self.handle.metrics()
+    }
+
+    /// Waits until the metrics say so.
+    pub(super) async fn until(&self, so: impl Fn(&Metrics) -> bool) {
+        let metrics = self.metrics();
+        soon(async {
+            while !so(&metrics) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// The first local address of this transport and family.
