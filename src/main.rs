@@ -1,1 +1,14 @@
-fn main() {}
+//! The program `dialtone`: reads the command line and hands over.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use dialtone::cli::{Cli, run};
+
+fn main() -> anyhow::Result<ExitCode> {
+    // A variable that is not Unicode cannot be one of ours.
+    let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    Ok(run(Cli::parse(), &std::env::vars_os().filter_map(unicode).collect())?)
+}

@@ -83,6 +83,8 @@ pub enum SipInput {
     },
     /// A change of bindings is safe on disk.
     Persisted(PersistToken),
+    /// A change of bindings could not be kept.
+    NotPersisted(PersistToken),
     /// A binding that was kept over a restart.
     Restore {
         /// Whose.
@@ -236,6 +238,16 @@ impl Stack {
             SipInput::Leg { leg, command } => self.command(now, leg, command, out),
             SipInput::Persisted(token) => {
                 if let Some((tx, response)) = self.registrar.safe(token) {
+                    self.respond(now, tx, response);
+                }
+            }
+            SipInput::NotPersisted(token) => {
+                // Promising what a restart would forget is worse than asking the phone to come back.
+                if let Some((tx, mut response)) = self.registrar.safe(token) {
+                    response.status = 503;
+                    response.reason = Bytes::from_static(b"Registration Could Not Be Kept");
+                    response.headers.remove(&Name::Contact);
+                    response.headers.push(Name::RetryAfter, "10");
                     self.respond(now, tx, response);
                 }
             }

@@ -1,12 +1,12 @@
 //! A dialog: RFC 3261 §12. The route and the counters of one leg.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use dialtone_core::LegId;
 
 use super::Identity;
 use super::tokens::Tokens;
-use crate::message::{HeaderError, Method, Name, NameAddr, RawUri, Request, Response, Uri, Via};
+use crate::message::{HeaderError, Host, Method, Name, NameAddr, RawUri, Request, Response, Uri, Via};
 use crate::wire::{Path, Transport};
 
 /// See the module.
@@ -155,8 +155,7 @@ pub(crate) fn next_hop(target: &Uri, routes: &[NameAddr], way: Path) -> Path {
 impl Identity {
     /// The Via of a request that leaves over `path`. `rport` asks for symmetric answers (RFC 3581 §3).
     pub(crate) fn via(&self, path: Path, branch: &str) -> Via {
-        let sent_by = self.address(path);
-        let mut via = Via::new(path.transport.via(), sent_by.ip(), Some(sent_by.port()), branch);
+        let mut via = Via::new(path.transport.via(), self.host(path), Some(path.local.port()), branch);
         if path.transport == Transport::Udp {
             via.params.set_flag("rport");
         }
@@ -165,21 +164,16 @@ impl Identity {
 
     /// The Contact with which a peer reaches us over `path`.
     pub(crate) fn contact(&self, path: Path, user: &str) -> String {
-        let address = self.address(path);
-        let mut uri = Uri::sip(Some(user), address.ip(), Some(address.port()));
+        let mut uri = Uri::sip(Some(user), self.host(path), Some(path.local.port()));
         if path.transport != Transport::Udp {
             uri.set_param("transport", path.transport.uri());
         }
         format!("<{uri}>")
     }
 
-    /// Our address as the peer at the far end of `path` should see it.
-    pub(crate) fn address(&self, path: Path) -> SocketAddr {
-        let shown = |ip: IpAddr| if ip.is_ipv6() { self.advertised_ipv6 } else { self.advertised_ipv4 };
-        match path.local.ip() {
-            ip if ip.is_unspecified() => SocketAddr::new(shown(ip).unwrap_or(ip), path.local.port()),
-            _ => path.local,
-        }
+    /// Our host as the peer at the far end of `path` should see it.
+    fn host(&self, path: Path) -> Host {
+        self.public_host.clone().unwrap_or_else(|| Host::from(path.local.ip()))
     }
 }
 

@@ -16,10 +16,8 @@ pub struct Identity {
     pub domain: String,
     /// Product and version, for Server and User-Agent.
     pub product: String,
-    /// The IPv4 address to show where a socket is bound to the unspecified address.
-    pub advertised_ipv4: Option<IpAddr>,
-    /// The same for IPv6.
-    pub advertised_ipv6: Option<IpAddr>,
+    /// The host that peers reach us at, when it is not the one that a socket is bound to.
+    pub public_host: Option<Host>,
 }
 
 impl Identity {

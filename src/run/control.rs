@@ -1,0 +1,216 @@
+//! The control thread and the queue in front of it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dialtone_api::Unavailable;
+use dialtone_core::command::{Command, Reply};
+use dialtone_core::media::MediaEvent;
+use dialtone_core::pbx::ReplyTo;
+use dialtone_signaling::registrar::PersistToken;
+use dialtone_signaling::stack::SipInput;
+use dialtone_signaling::transport::Class;
+use dialtone_signaling::wire::TransportEvent;
+use dialtone_store::Notice;
+use tokio::sync::oneshot;
+
+use super::effects::Shell;
+use super::metrics::Turns;
+use super::offer;
+use crate::clock::ProcessClock;
+use crate::switch::{Input, Switch, SwitchCounts};
+
+/// What stands in the queue.
+pub(super) enum Item {
+    /// For the switch.
+    Input(Input),
+    /// End the thread.
+    Stop,
+}
+
+/// The way into the control thread: bounded, with a share kept for what calls in progress need.
+#[derive(Clone)]
+pub(super) struct ControlQueue {
+    sender: SyncSender<Item>,
+    depth: Arc<AtomicUsize>,
+    capacity: usize,
+}
+
+impl ControlQueue {
+    pub fn new(sender: SyncSender<Item>, capacity: usize) -> Self {
+        ControlQueue { sender, depth: Arc::default(), capacity }
+    }
+
+    /// Items that wait.
+    pub fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+
+    /// Items that may wait.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    fn push(&self, item: Item) -> Result<(), Item> {
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        offer(&self.sender, item).inspect_err(|_| {
+            self.depth.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+
+    /// From the SIP transport. New work may fill three quarters.
+    #[allow(clippy::result_large_err)] // the event comes back by the transport's contract
+    pub fn transport(&self, class: Class, event: TransportEvent) -> Result<(), TransportEvent> {
+        if class == Class::New && self.depth() >= self.capacity / 4 * 3 {
+            return Err(event);
+        }
+        self.push(Item::Input(Input::Sip(SipInput::Transport(event)))).map_err(|item| match item {
+            Item::Input(Input::Sip(SipInput::Transport(event))) => event,
+            Item::Input(_) | Item::Stop => unreachable!("the queue gives back what was offered"),
+        })
+    }
+
+    /// From the media engine.
+    #[allow(clippy::result_large_err)] // the event comes back by the engine's contract
+    pub fn media(&self, event: MediaEvent) -> Result<(), MediaEvent> {
+        self.push(Item::Input(Input::Media(event))).map_err(|item| match item {
+            Item::Input(Input::Media(event)) => event,
+            Item::Input(_) | Item::Stop => unreachable!("the queue gives back what was offered"),
+        })
+    }
+
+    /// From the state writer, on its own thread. It may wait here: the control thread never waits for it.
+    pub fn noticed(&self, notice: Notice) {
+        let input = match notice {
+            Notice::Persisted { seq } => SipInput::Persisted(PersistToken(seq)),
+            Notice::Lost { seq } => SipInput::NotPersisted(PersistToken(seq)),
+        };
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        // An error means that the control thread has ended, and with it everybody who waited.
+        let _ = self.sender.send(Item::Input(Input::Sip(input)));
+    }
+
+    /// Ends the thread when it has done what came before.
+    pub fn stop(&self) {
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        let _ = self.sender.send(Item::Stop);
+    }
+}
+
+/// Who waits for the reply to which command.
+#[derive(Default)]
+pub(super) struct Replies {
+    waiting: Mutex<HashMap<ReplyTo, oneshot::Sender<Reply>>>,
+    next: AtomicU64,
+}
+
+impl Replies {
+    /// Hands a reply to whoever waits.
+    pub fn reply(&self, reply_to: ReplyTo, reply: Reply) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&reply_to);
+        if let Some(waiting) = waiting {
+            // Whoever asked may have gone away.
+            let _ = waiting.send(reply);
+        }
+    }
+
+    /// The commands of the outside, on their way to `queue`.
+    pub fn commands(self: &Arc<Self>, queue: ControlQueue) -> Commands {
+        Commands { replies: Arc::clone(self), queue }
+    }
+}
+
+/// See [`Replies::commands`].
+#[derive(Clone)]
+pub(super) struct Commands {
+    replies: Arc<Replies>,
+    queue: ControlQueue,
+}
+
+impl dialtone_api::Control for Commands {
+    async fn command(&self, command: Command) -> Result<Reply, Unavailable> {
+        let reply_to = ReplyTo(self.replies.next.fetch_add(1, Ordering::Relaxed));
+        let (sender, reply) = oneshot::channel();
+        self.replies.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(reply_to, sender);
+        if self.queue.push(Item::Input(Input::Command { reply_to, command })).is_err() {
+            self.replies.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&reply_to);
+            return Err(Unavailable::Busy);
+        }
+        reply.await.map_err(|_| Unavailable::Stopped)
+    }
+}
+
+/// The control thread.
+pub(super) struct Control {
+    pub clock: ProcessClock,
+    pub received: Receiver<Item>,
+    pub queue: ControlQueue,
+    pub shell: Shell,
+    pub counts: Arc<Mutex<SwitchCounts>>,
+    /// Set by the record keeper while it cannot keep up.
+    pub congested: Arc<AtomicBool>,
+    pub turns: Arc<Turns>,
+}
+
+/// Inputs that one sampling of the clock may serve, so that a burst does not starve timers.
+const BATCH: usize = 64;
+/// The longest sleep: counts and congestion are looked at this often.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl Control {
+    /// Wait for the next input or deadline, sample the clock, fire timers, apply, carry out.
+    pub fn run(mut self, switch: &mut Switch, first: Vec<Input>) {
+        let mut effects = Vec::new();
+        let mut congested = false;
+        for input in first {
+            switch.handle(self.clock.now(), input, &mut effects);
+            self.shell.carry_out(effects.drain(..));
+        }
+        loop {
+            let now = self.clock.now();
+            let wait = switch.deadline().map_or(LOOK, |deadline| deadline.since(now.mono).min(LOOK));
+            let mut item = match self.received.recv_timeout(wait) {
+                Ok(item) => Some(item),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let woken = self.clock.now();
+            switch.expire(woken, &mut effects);
+            self.shell.carry_out(effects.drain(..));
+            let mut left = BATCH;
+            while let Some(next) = item.take() {
+                self.queue.depth.fetch_sub(1, Ordering::Relaxed);
+                let Item::Input(input) = next else {
+                    return self.finish(switch);
+                };
+                let now = self.clock.now();
+                switch.handle(now, input, &mut effects);
+                self.turns.record(self.clock.now().mono.since(now.mono));
+                self.shell.carry_out(effects.drain(..));
+                left -= 1;
+                item = if left > 0 { self.received.try_recv().ok() } else { None };
+            }
+            if self.congested.load(Ordering::Relaxed) != congested {
+                congested = !congested;
+                switch.handle(woken, Input::Congested(congested), &mut effects);
+            }
+            for token in self.shell.take_failed() {
+                switch.handle(woken, Input::Sip(SipInput::NotPersisted(token)), &mut effects);
+            }
+            self.shell.carry_out(effects.drain(..));
+            self.shell.retry();
+            *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = switch.counts();
+        }
+    }
+
+    fn finish(mut self, switch: &mut Switch) {
+        let mut effects = Vec::new();
+        let stopped = Input::Process(dialtone_core::event::Fact::Stopped);
+        switch.handle(self.clock.now(), stopped, &mut effects);
+        self.shell.carry_out(effects.drain(..));
+        self.shell.close();
+    }
+}

@@ -1,0 +1,126 @@
+//! Carries out what the switch asks for. Nothing here blocks: what finds no room waits in a bounded
+//! backlog, or is answered as failed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use dialtone_core::media::MediaCommand;
+use dialtone_media::Engine;
+use dialtone_signaling::registrar::{BindingChange, PersistToken};
+use dialtone_signaling::transport::TransportHandle;
+use dialtone_store::StateWriter;
+
+use super::control::Replies;
+use super::keeper::Kept;
+use super::{offer, restore};
+use crate::clock::ProcessClock;
+use crate::switch::Effect;
+
+/// Media commands that may wait for a worker's ring, and things to keep that may wait for the keeper.
+const BACKLOG_MAX: usize = 1 << 18;
+
+/// The ways out of the control thread.
+pub(super) struct Shell {
+    transport: TransportHandle,
+    engine: Engine,
+    media_backlog: VecDeque<MediaCommand>,
+    keeper: SyncSender<Kept>,
+    keeper_backlog: VecDeque<Kept>,
+    state: StateWriter,
+    clock: ProcessClock,
+    replies: Arc<Replies>,
+    /// Changes that could not even be queued.
+    failed: Vec<PersistToken>,
+}
+
+impl Shell {
+    pub fn new(
+        transport: TransportHandle,
+        engine: Engine,
+        keeper: SyncSender<Kept>,
+        state: StateWriter,
+        clock: ProcessClock,
+        replies: Arc<Replies>,
+    ) -> Self {
+        let (media_backlog, keeper_backlog) = (VecDeque::new(), VecDeque::new());
+        let failed = Vec::new();
+        Shell { transport, engine, media_backlog, keeper, keeper_backlog, state, clock, replies, failed }
+    }
+
+    /// Carries out the effects of one turn, in order.
+    pub fn carry_out(&mut self, effects: impl Iterator<Item = Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(transmit) => self.transport.send(transmit),
+                Effect::Media(command) => self.media(command),
+                Effect::Publish(event) => self.keep(Kept::Event(Box::new(event))),
+                Effect::Trace(traced) => self.keep(Kept::Trace(Box::new(traced))),
+                Effect::Persist { change, notify } => self.persist(&change, notify),
+                Effect::Reply { reply_to, reply } => self.replies.reply(reply_to, reply),
+            }
+        }
+    }
+
+    /// Changes that could not be kept since the last look; whoever waits for them must be told.
+    pub fn take_failed(&mut self) -> Vec<PersistToken> {
+        std::mem::take(&mut self.failed)
+    }
+
+    /// Tries again what found no room.
+    pub fn retry(&mut self) {
+        while let Some(command) = self.media_backlog.pop_front() {
+            if let Err(command) = self.engine.send(command) {
+                self.media_backlog.push_front(command);
+                break;
+            }
+        }
+        while let Some(kept) = self.keeper_backlog.pop_front() {
+            if let Err(kept) = offer(&self.keeper, kept) {
+                self.keeper_backlog.push_front(kept);
+                break;
+            }
+        }
+    }
+
+    /// The last of it: what waits for the keeper is handed over, however long that takes.
+    pub fn close(self) {
+        for kept in self.keeper_backlog {
+            // An error means that the keeper has ended already.
+            let _ = self.keeper.send(kept);
+        }
+        drop(self.keeper);
+        self.state.close();
+    }
+
+    fn media(&mut self, command: MediaCommand) {
+        if !self.media_backlog.is_empty() {
+            return self.media_backlog.push_back(command);
+        }
+        if let Err(command) = self.engine.send(command) {
+            self.media_backlog.push_back(command);
+        }
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        let kept = match self.keeper_backlog.is_empty() {
+            true => offer(&self.keeper, kept).err(),
+            false => Some(kept),
+        };
+        let Some(kept) = kept else { return };
+        // A trace may be lost; an event may not, and the keeper refuses new calls long before.
+        if self.keeper_backlog.len() < BACKLOG_MAX || matches!(kept, Kept::Event(_)) {
+            self.keeper_backlog.push_back(kept);
+        }
+    }
+
+    fn persist(&mut self, change: &BindingChange, notify: Option<PersistToken>) {
+        let batch = restore::batch(change, notify.map(|token| token.0), self.clock.reading());
+        if let Err(error) = self.state.submit(batch) {
+            tracing::warn!(%error, "a registration could not be kept");
+            if let Some(token) = notify {
+                self.failed.push(token);
+            }
+        }
+    }
+}

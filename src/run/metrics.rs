@@ -1,0 +1,157 @@
+//! What `/metrics` shows.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dialtone_api::{MetricFamily, Registry, Sample, View};
+use dialtone_media::EngineMetrics;
+use dialtone_signaling::transport::Metrics as TransportMetrics;
+
+use super::control::ControlQueue;
+use crate::clock::ProcessClock;
+use crate::switch::SwitchCounts;
+
+/// How long turns of the control thread take.
+#[derive(Default)]
+pub(super) struct Turns {
+    count: AtomicU64,
+    sum_ns: AtomicU64,
+    longest_ns: AtomicU64,
+    buckets: [AtomicU64; BOUNDS_US.len()],
+}
+
+/// Upper bounds of the histogram, microseconds.
+const BOUNDS_US: [u64; 8] = [2, 5, 10, 25, 100, 250, 1000, 10_000];
+
+impl Turns {
+    pub fn record(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.sum_ns.fetch_add(nanos, Ordering::Relaxed);
+        self.longest_ns.fetch_max(nanos, Ordering::Relaxed);
+        for (bound, bucket) in BOUNDS_US.iter().zip(&self.buckets) {
+            if nanos <= bound * 1000 {
+                bucket.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn families(&self) -> Vec<MetricFamily> {
+        let count = self.count.load(Ordering::Relaxed);
+        let mut within = MetricFamily::counter(
+            "dialtone_turns_within_total",
+            "Turns of the control thread that took at most this long",
+        );
+        for (bound, bucket) in BOUNDS_US.iter().zip(&self.buckets) {
+            let bound = format!("{}", *bound as f64 / 1e6);
+            within = within.labelled([("seconds", bound.as_str())], bucket.load(Ordering::Relaxed) as f64);
+        }
+        let seconds = |nanos: &AtomicU64| nanos.load(Ordering::Relaxed) as f64 / 1e9;
+        vec![
+            MetricFamily::counter("dialtone_turns_total", "Turns of the control thread").value(count as f64),
+            MetricFamily::counter("dialtone_turns_seconds_total", "Time spent in turns")
+                .value(seconds(&self.sum_ns)),
+            MetricFamily::gauge("dialtone_turn_longest_seconds", "Longest turn since the start")
+                .value(seconds(&self.longest_ns)),
+            within,
+        ]
+    }
+}
+
+/// Where the numbers come from.
+pub(super) struct Sources {
+    pub counts: Arc<Mutex<SwitchCounts>>,
+    pub queue: ControlQueue,
+    pub turns: Arc<Turns>,
+    pub transport: Arc<TransportMetrics>,
+    pub media: Arc<EngineMetrics>,
+    pub view: Arc<View>,
+    pub clock: ProcessClock,
+}
+
+/// Everything that can be scraped.
+pub(super) fn registry(sources: Sources) -> Registry {
+    let Sources { counts, queue, turns, transport, media, view, clock } = sources;
+    Registry::default()
+        .with(move || switch(&counts.lock().unwrap_or_else(PoisonError::into_inner)))
+        .with(move || control_queue(&queue, clock))
+        .with(move || turns.families())
+        .with(move || sip(&transport))
+        .with(move || self::media(&media))
+        .with(move || view.metrics())
+}
+
+fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
+    let gauge = |name, help, value: usize| MetricFamily::gauge(name, help).value(value as f64);
+    let counter = |name, help, value: u64| MetricFamily::counter(name, help).value(value as f64);
+    vec![
+        gauge("dialtone_calls", "Calls that are not over", counts.calls),
+        gauge("dialtone_legs", "Legs of calls", counts.legs),
+        gauge("dialtone_flows", "Call flows that run", counts.flows),
+        gauge("dialtone_sip_legs", "Legs that signaling has not finished with", counts.stack.legs),
+        gauge("dialtone_sip_dialogs", "Established dialogs", counts.stack.dialogs),
+        gauge("dialtone_sip_transactions", "Transactions that are not over", counts.stack.transactions),
+        gauge("dialtone_sip_bindings", "Registered contacts", counts.stack.bindings),
+        gauge("dialtone_media_ports_ready", "Bound ports that wait for a leg", counts.ports_ready),
+        gauge("dialtone_media_ports_used", "Ports that legs use", counts.ports_used as usize),
+        counter(
+            "dialtone_sip_refused_total",
+            "Requests refused because a table was full",
+            counts.stack.refused,
+        ),
+        counter("dialtone_sip_replayed_total", "Requests with a used nonce count", counts.stack.replayed),
+        counter("dialtone_events_total", "Events published", counts.events),
+    ]
+}
+
+fn control_queue(queue: &ControlQueue, clock: ProcessClock) -> Vec<MetricFamily> {
+    let gauge = |name, help, value: f64| MetricFamily::gauge(name, help).value(value);
+    vec![
+        gauge(
+            "dialtone_control_queue_depth",
+            "Inputs that wait for the control thread",
+            queue.depth() as f64,
+        ),
+        gauge("dialtone_control_queue_capacity", "Inputs that may wait", queue.capacity() as f64),
+        gauge(
+            "dialtone_uptime_seconds",
+            "Since the process started",
+            clock.now().mono.as_nanos() as f64 / 1e9,
+        ),
+    ]
+}
+
+fn sip(metrics: &TransportMetrics) -> Vec<MetricFamily> {
+    let mut events =
+        MetricFamily::counter("dialtone_sip_transport_total", "What the SIP transport met, by kind");
+    let mut connections = MetricFamily::gauge("dialtone_sip_connections", "SIP connections now");
+    for (name, _, value) in metrics.all() {
+        if name == "connections" {
+            connections = connections.value(value as f64);
+        } else {
+            events = events.labelled([("kind", name)], value as f64);
+        }
+    }
+    vec![events, connections]
+}
+
+fn media(metrics: &EngineMetrics) -> Vec<MetricFamily> {
+    let mut families: Vec<MetricFamily> = Vec::new();
+    metrics.visit(|metric| {
+        let place = families.iter().position(|family| family.name == metric.name).unwrap_or_else(|| {
+            families.push(match metric.kind {
+                dialtone_media::engine::MetricKind::Counter => {
+                    MetricFamily::counter(metric.name, metric.help)
+                }
+                dialtone_media::engine::MetricKind::Gauge => MetricFamily::gauge(metric.name, metric.help),
+            });
+            families.len() - 1
+        });
+        let worker = metric.worker.map(|worker| ("worker", worker.to_string()));
+        let reason = metric.reason.map(|reason| ("reason", reason.to_owned()));
+        let labels = worker.into_iter().chain(reason).collect();
+        families[place].samples.push(Sample { labels, value: metric.value as f64 });
+    });
+    families
+}
