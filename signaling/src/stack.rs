@@ -653,8 +653,9 @@ impl Stack {
         let salt = self.tokens.salt();
         let nonce = self.config.nonce_key.issue(path.remote.ip(), accounts.realm(), now.wall, salt);
         let from = request.from().ok().and_then(|from| from.uri.user_decoded().map(|user| user.into_owned()));
+        let agent = request.headers.text(&Name::UserAgent);
         let mut response = Response::to(request, 401);
-        for challenge in challenge(accounts, &from.unwrap_or_default(), &nonce, stale) {
+        for challenge in challenge(accounts, &from.unwrap_or_default(), agent, &nonce, stale) {
             response.headers.push(Name::WwwAuthenticate, challenge.to_string());
         }
         response

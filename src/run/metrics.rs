@@ -86,8 +86,6 @@ fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
     let gauge = |name, help, value: usize| MetricFamily::gauge(name, help).value(value as f64);
     let counter = |name, help, value: u64| MetricFamily::counter(name, help).value(value as f64);
     vec![
-        gauge("dialtone_calls", "Calls that are not over", counts.calls),
-        gauge("dialtone_legs", "Legs of calls", counts.legs),
         gauge("dialtone_flows", "Call flows that run", counts.flows),
         gauge("dialtone_sip_legs", "Legs that signaling has not finished with", counts.stack.legs),
         gauge("dialtone_sip_dialogs", "Established dialogs", counts.stack.dialogs),
@@ -101,7 +99,6 @@ fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
             counts.stack.refused,
         ),
         counter("dialtone_sip_replayed_total", "Requests with a used nonce count", counts.stack.replayed),
-        counter("dialtone_events_total", "Events published", counts.events),
     ]
 }
 

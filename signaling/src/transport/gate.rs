@@ -266,7 +266,8 @@ impl Gate {
         let nonce = self.key.issue(arrival.ip(), accounts.realm(), arrival.now.wall, salt);
         // RFC 3261 §22.2: a UAS challenges with 401, INVITE too.
         let mut response = self.refusal(request, 401);
-        for one in challenge(accounts, hint, &nonce, stale) {
+        let agent = request.headers.text(&Name::UserAgent);
+        for one in challenge(accounts, hint, agent, &nonce, stale) {
             response.headers.push(Name::WwwAuthenticate, one);
         }
         self.answer(&self.challenges, response, via, arrival)
