@@ -64,6 +64,8 @@ impl Checker<'_> {
         }
         self.range("sip.max_message_bytes", sip.max_message_bytes, 1500, 1 << 20);
         self.range("sip.max_connections", sip.max_connections, 1, 1_000_000);
+        self.range("sip.max_connections_per_source", sip.max_connections_per_source, 1, 1_000_000);
+        self.time("sip.connection_idle", sip.connection_idle, minute, day);
         self.range("sip.max_transactions", sip.max_transactions, 16, 10_000_000);
         self.range("sip.max_dialogs", sip.max_dialogs, 2, 1_000_000);
     }
@@ -137,7 +139,6 @@ impl Checker<'_> {
             ("limits.event_queue", limits.event_queue),
             ("limits.state_queue", limits.state_queue),
             ("limits.record_queue", limits.record_queue),
-            ("limits.trace_lines", limits.trace_lines),
         ] {
             self.range(key, length, 16, 1 << 24);
         }

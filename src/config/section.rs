@@ -86,6 +86,12 @@ pub struct SipConfig {
     pub max_message_bytes: usize,
     /// TCP connections at once.
     pub max_connections: usize,
+    /// TCP connections at once from one address, which may be a router with many phones behind it.
+    pub max_connections_per_source: usize,
+    /// A TCP connection that says nothing for so long is closed. Longer than registrations last: a phone
+    /// may be silent between two of them.
+    #[serde(with = "duration")]
+    pub connection_idle: Duration,
     /// Transactions at once; beyond, requests are answered 503.
     pub max_transactions: usize,
     /// Dialogs at once; beyond, calls are answered 503.
@@ -105,7 +111,9 @@ impl Default for SipConfig {
             expires_max: Duration::from_secs(86_400),
             expires_default: Duration::from_secs(3600),
             max_message_bytes: 65_535,
-            max_connections: 4096,
+            max_connections: 8192,
+            max_connections_per_source: 1024,
+            connection_idle: Duration::from_secs(2 * 3600),
             max_transactions: 100_000,
             max_dialogs: 20_000,
         }
@@ -251,8 +259,6 @@ pub struct LimitsConfig {
     pub state_queue: usize,
     /// Records that wait to be written; beyond, new calls are refused.
     pub record_queue: usize,
-    /// Lines kept of one call's trace.
-    pub trace_lines: usize,
 }
 
 impl Default for LimitsConfig {
@@ -264,7 +270,6 @@ impl Default for LimitsConfig {
             event_queue: 65_536,
             state_queue: 8192,
             record_queue: 8192,
-            trace_lines: 2000,
         }
     }
 }

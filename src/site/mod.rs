@@ -6,6 +6,7 @@
 
 mod entry;
 mod exposure;
+mod facts;
 mod file;
 mod read;
 mod secret;
@@ -15,12 +16,16 @@ pub(crate) mod testing;
 mod tests;
 
 pub(crate) use exposure::check_exposure;
+pub use facts::facts;
 pub(crate) use read::load;
 pub use secret::{Secret, SecretError};
 
 use dialtone_core::leg::Number;
 use dialtone_core::site::Site;
 use serde::{Deserialize, Serialize};
+
+/// The challenges of a site that does not say.
+const DIGEST_DEFAULT: [Digest; 2] = [Digest::Md5, Digest::Sha256];
 
 /// A digest algorithm that a challenge may name (RFC 7616).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +79,8 @@ pub struct Loaded {
     pub site: Site,
     /// For the registrar, by rising number.
     pub accounts: Vec<AccountSpec>,
+    /// The challenges of the site, for whoever has no account of their own order: unknown users too.
+    pub algorithms: Vec<Digest>,
     /// The realm of challenges; `sip.domain` of the configuration.
     pub realm: String,
 }

@@ -9,7 +9,7 @@ use dialtone_core::site::{Extension, Flow, RingGroup, STEPS_MAX, Site, Step};
 
 use super::entry::{Entry, is_number, tables};
 use super::file::{ExtensionEntry, FlowEntry, Head, RingGroupEntry, Span, StepEntry};
-use super::{AccountSpec, CONTACTS_MAX, Digest, EXTENSIONS_MAX, Loaded, MEMBERS_MAX, Secret};
+use super::{AccountSpec, CONTACTS_MAX, DIGEST_DEFAULT, EXTENSIONS_MAX, Loaded, MEMBERS_MAX, Secret};
 use crate::config::{Config, Document, Place, Problem};
 
 /// The tables that a site file may have.
@@ -55,7 +55,12 @@ pub(super) fn read(text: &str, config: &Config, problems: &mut Vec<Problem>) -> 
     reader.ring_groups(&document);
     reader.flows(&document);
     reader.accounts.sort_by(|a, b| a.number.cmp(&b.number));
-    Loaded { site: reader.site, accounts: reader.accounts, realm: config.sip.domain.clone() }
+    Loaded {
+        site: reader.site,
+        accounts: reader.accounts,
+        algorithms: reader.head.digest.unwrap_or_else(|| DIGEST_DEFAULT.to_vec()),
+        realm: config.sip.domain.clone(),
+    }
 }
 
 fn check_defaults(entry: &Entry<'_>, head: &Head, problems: &mut Vec<Problem>) {
@@ -132,7 +137,7 @@ impl Reader<'_> {
         self.accounts.push(AccountSpec {
             number: number.clone(),
             password,
-            algorithms: algorithms.unwrap_or_else(|| vec![Digest::Md5, Digest::Sha256]),
+            algorithms: algorithms.unwrap_or_else(|| DIGEST_DEFAULT.to_vec()),
             max_contacts: read.max_contacts.or(head.max_contacts).unwrap_or(CONTACTS_DEFAULT),
             contact_policy: read.contact_policy.or(head.contact_policy).unwrap_or_default(),
         });

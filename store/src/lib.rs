@@ -14,7 +14,7 @@ pub mod records;
 pub mod state;
 
 pub use data_dir::{DataDir, DataDirError};
-pub use records::{Cursor, Page, RecordReader, RecordSettings, Records, Stream, TraceRecord};
+pub use records::{Cursor, Page, ReadError, RecordReader, RecordSettings, Records, Stream, TraceRecord};
 pub use state::{Batch, Change, MemoryStore, SledStore, StateError, StateStore, StateWriter};
 
 use serde::{Deserialize, Serialize};

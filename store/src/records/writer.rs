@@ -127,7 +127,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::records::{RecordReader, TraceRecord, file_name, file_numbers};
+    use crate::records::{RecordReader, file_name, file_numbers};
     use crate::state::testing::Folder;
 
     fn open(settings: &RecordSettings) -> (Records, Receiver<Notice>) {
@@ -146,11 +146,11 @@ mod tests {
         assert_eq!(notices.recv().unwrap(), Notice::Persisted { seq: 3 });
         let text = fs::read_to_string(file_name(&settings.folder, Stream::Cdr, 1)).unwrap();
         assert_eq!(text, "{\"call\":\"c1\",\"name\":\"a\\nb\"}\n");
-        let trace = TraceRecord { call: "c1".into(), ladder: "alice ──INVITE──▶\n".into() };
-        records.append(Stream::Trace, &trace, None).unwrap();
+        let trace = "alice ──INVITE──▶\n";
+        records.append(Stream::Trace, trace, None).unwrap();
         records.close();
         let reader = RecordReader::new(&settings.folder);
-        assert_eq!(reader.page::<TraceRecord>(Stream::Trace, 9, None).unwrap().records, [trace]);
+        assert_eq!(reader.page::<String>(Stream::Trace, 9, None).unwrap().records, [trace]);
     }
 
     #[test]

@@ -1,0 +1,81 @@
+//! What somebody with a phone in the hand needs to know; for the terminal and for the page.
+
+use std::net::SocketAddr;
+
+use super::Loaded;
+use crate::config::Config;
+
+/// Names and values: where to register, with what, and what to dial first.
+pub fn facts(config: &Config, loaded: &Loaded) -> Vec<(String, String)> {
+    let mut facts = Vec::new();
+    let mut fact = |name: &str, value: String| facts.push((name.to_string(), value));
+    for (name, addresses) in [("SIP over UDP", &config.sip.udp), ("SIP over TCP", &config.sip.tcp)] {
+        for address in addresses {
+            fact(name, reachable(address, &config.sip.public_host));
+        }
+    }
+    fact("Domain, realm", config.sip.domain.clone());
+    if let (Some(first), Some(last)) = (loaded.accounts.first(), loaded.accounts.last()) {
+        let numbers =
+            if first == last { first.number.clone() } else { format!("{} to {}", first.number, last.number) };
+        fact("Accounts", numbers);
+        let sample = loaded.accounts.iter().all(super::AccountSpec::has_sample_password);
+        let password = match sample {
+            true => format!("dialtone-<number>, as in {}", first.password.reveal()),
+            false => format!("as in {}", config.site.file.display()),
+        };
+        fact("Password", password);
+    }
+    if let Some(flow) = loaded.site.flows.values().next() {
+        fact("Dial first", format!("{} ({})", flow.number, flow.name));
+    }
+    for address in &config.http.bind {
+        fact("Web", format!("http://{address}/"));
+    }
+    facts
+}
+
+/// What a phone is told to reach the socket at `address`.
+fn reachable(address: &SocketAddr, public_host: &str) -> String {
+    match (address.ip().is_unspecified(), public_host) {
+        (false, _) | (true, "") => address.to_string(),
+        (true, host) if host.contains(':') => format!("[{host}]:{}", address.port()),
+        (true, host) => format!("{host}:{}", address.port()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, load_all};
+
+    fn told(variables: &[(&str, &str)]) -> String {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/dialtone.toml");
+        let environment: Environment =
+            variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let (config, loaded) = load_all(&file, &environment).unwrap();
+        let facts = facts(&config, &loaded);
+        facts.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
+    }
+
+    #[test]
+    fn the_sample_site_says_all_that_a_phone_needs() {
+        assert_eq!(
+            told(&[("DIALTONE_SIP_TCP", "[::1]:5060")]),
+            "SIP over UDP: 127.0.0.1:5060\n\
+             SIP over TCP: [::1]:5060\n\
+             Domain, realm: dialtone\n\
+             Accounts: 1001 to 1010\n\
+             Password: dialtone-<number>, as in dialtone-1001\n\
+             Dial first: *43 (Echo test)\n\
+             Web: http://127.0.0.1:8080/\n"
+        );
+    }
+
+    #[test]
+    fn a_wildcard_is_shown_as_phones_reach_it() {
+        let any = "0.0.0.0:5062".parse().unwrap();
+        assert_eq!(reachable(&any, "pbx.example"), "pbx.example:5062");
+        assert_eq!(reachable(&any, "2001:db8::1"), "[2001:db8::1]:5062");
+    }
+}
