@@ -1,0 +1,266 @@
+//! What one turn of the control thread costs with many calls up.
+//!
+//! Goal: a turn under 5 µs with 10,000 live calls. Only [`Switch::handle`] and [`Switch::expire`] are
+//! timed; parsing happens on other threads in the server, and here outside of the measurement.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use dialtone::switch::{Effect, Input, Switch};
+use dialtone_core::id::PortId;
+use dialtone_core::media::{MediaCommand, MediaEvent, Quality, ReadyPort};
+use dialtone_core::pbx::Limits;
+use dialtone_core::site::{Extension, Site};
+use dialtone_core::{Codec, Mono, NodeId, Now, Wall};
+use dialtone_signaling::auth::{Accounts, NonceKey};
+use dialtone_signaling::message::{Message, Name, Request, Response};
+use dialtone_signaling::registrar::ExpiryPolicy;
+use dialtone_signaling::stack::{SipInput, Socket, StackConfig, Subscriber, Subscribers};
+use dialtone_signaling::transaction::Timing;
+use dialtone_signaling::ua::Identity;
+use dialtone_signaling::wire::{Credentials, FlowId, Path, Transport, TransportEvent};
+
+const LIVE_CALLS: usize = 10_000;
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                   m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+
+/// A switch with phones that do as they are told, and a stopwatch around its turns.
+struct Bench {
+    switch: Switch,
+    now: Now,
+    effects: Vec<Effect>,
+    calls: u64,
+    turns: u32,
+    spent: Duration,
+    longest: Duration,
+    next_port: u32,
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn path(port: u16) -> Path {
+    Path { transport: Transport::Udp, flow: FlowId(1), local: address(5060), remote: address(port) }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let numbers = ["1001", "1002"];
+        let extension = |number: &&str| Extension {
+            number: (*number).to_owned(),
+            name: "Somebody".into(),
+            codecs: Codec::VOICE.to_vec(),
+            ring_timeout: Duration::from_secs(30),
+        };
+        let site = Site {
+            name: "bench".into(),
+            extensions: numbers.iter().map(|number| ((*number).to_owned(), extension(number))).collect(),
+            ..Site::default()
+        };
+        let accounts = Arc::new(Accounts::new("dialtone", &[], numbers.map(|number| (number, "secret"))));
+        let by_number: HashMap<_, _> = numbers.map(|n| (n.to_owned(), Subscriber::default())).into();
+        let stack = StackConfig {
+            identity: Identity { domain: "dialtone".into(), product: "bench".into(), public_host: None },
+            timing: Timing::default(),
+            expiry: ExpiryPolicy::default(),
+            transactions_max: 1_000_000,
+            legs_max: 1_000_000,
+            node: NodeId(1),
+            boot: 1,
+            seed: [7; 32],
+            nonce_key: NonceKey::new([9; 32]),
+        };
+        let limits = Limits { calls_max: 100_000, branches_max: 8 };
+        let mut bench = Bench {
+            switch: Switch::new(stack, limits, Arc::new(site), Arc::new(Subscribers { accounts, by_number })),
+            now: Now { mono: Mono::from_millis(1), wall: Wall::from_micros(1_795_361_388_000_000) },
+            effects: Vec::new(),
+            calls: 0,
+            turns: 0,
+            spent: Duration::ZERO,
+            longest: Duration::ZERO,
+            next_port: 0,
+        };
+        let sockets = vec![Socket { transport: Transport::Udp, flow: FlowId(1), local: address(5060) }];
+        bench.turn(Input::Sip(SipInput::Sockets(sockets)));
+        bench.register();
+        bench
+    }
+
+    /// One turn as the control thread makes it: timers, then the input.
+    #[allow(clippy::disallowed_methods)] // a bench reads the clock
+    fn turn(&mut self, input: Input) {
+        self.now.mono = self.now.mono + Duration::from_micros(100);
+        self.now.wall = Wall::from_micros(self.now.wall.as_micros() + 100);
+        let begin = Instant::now();
+        self.switch.expire(self.now, &mut self.effects);
+        self.switch.handle(self.now, input, &mut self.effects);
+        let spent = begin.elapsed();
+        self.turns += 1;
+        self.spent += spent;
+        self.longest = self.longest.max(spent);
+    }
+
+    fn receive(&mut self, port: u16, message: Message, credentials: Credentials) {
+        let event = TransportEvent::Received { path: path(port), message, credentials };
+        self.turn(Input::Sip(SipInput::Transport(event)));
+    }
+
+    fn text(&mut self, port: u16, text: String, account: Option<&str>) {
+        let message = Message::parse(Bytes::from(text)).expect("the bench writes legal messages");
+        let credentials = account.map_or(Credentials::None, |account| Credentials::Good {
+            account: account.to_owned(),
+            nonce: NonceKey::new([9; 32]).issue(address(port).ip(), "dialtone", self.now.wall, 0),
+            nonce_count: 1,
+        });
+        self.receive(port, message, credentials);
+    }
+
+    fn register(&mut self) {
+        let register = "REGISTER sip:dialtone SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5062;branch=z9hG4bKr;rport\r\n\
+                        From: <sip:1002@dialtone>;tag=r\r\nTo: <sip:1002@dialtone>\r\nCall-ID: r\r\n\
+                        CSeq: 1 REGISTER\r\nContact: <sip:1002@127.0.0.1:5062>\r\nExpires: 86400\r\n\r\n";
+        self.text(5062, register.to_owned(), Some("1002"));
+        self.effects.clear();
+    }
+
+    fn stock_ports(&mut self) {
+        let ready = |number: u32| ReadyPort {
+            port: PortId { worker: 0, number },
+            rtp: address(10_000),
+            rtcp: address(10_001),
+        };
+        let ports = (self.next_port..self.next_port + 2).map(ready).collect();
+        self.next_port += 2;
+        self.turn(Input::Media(MediaEvent::Ready { ports }));
+    }
+
+    /// Everything sent to a phone since the last look.
+    fn sent_to(&mut self, port: u16) -> Vec<Message> {
+        let to_port = |effect: &Effect| match effect {
+            Effect::Send(transmit) if transmit.path.remote.port() == port => Some(transmit.payload.clone()),
+            _ => None,
+        };
+        let payloads: Vec<Bytes> = self.effects.iter().filter_map(to_port).collect();
+        payloads.into_iter().filter_map(|payload| Message::parse(payload).ok()).collect()
+    }
+
+    fn released(&mut self) {
+        let release = |effect: &Effect| match effect {
+            Effect::Media(MediaCommand::Release { port }) => Some(*port),
+            _ => None,
+        };
+        let ports: Vec<PortId> = self.effects.iter().filter_map(release).collect();
+        self.effects.clear();
+        for port in ports {
+            self.turn(Input::Media(MediaEvent::Released { port, quality: Quality::default() }));
+        }
+    }
+
+    fn request(&self, method: &str, call: u64, cseq: u32, to_tag: &str, body: &str) -> String {
+        format!(
+            "{method} sip:1002@dialtone SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5061;branch=z9hG4bK{call}{method};rport\r\n\
+             Max-Forwards: 70\r\nFrom: \"Ann\" <sip:1001@dialtone>;tag=a{call}\r\nTo: <sip:1002@dialtone>{to_tag}\r\n\
+             Call-ID: call{call}\r\nCSeq: {cseq} {method}\r\nContact: <sip:1001@127.0.0.1:5061>\r\n\
+             User-Agent: bench\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn answer(&mut self, invite: &Request, status: u16) {
+        let mut response = Response::to(invite, status);
+        let mut to = response.headers.to().expect("our own To");
+        to.set_tag("b");
+        response.headers.set(Name::To, to.to_string());
+        response.headers.push(Name::Contact, "<sip:1002@127.0.0.1:5062>");
+        if status == 200 {
+            response.set_body("application/sdp", Bytes::from_static(SDP.as_bytes()));
+        }
+        self.receive(5062, Message::Response(response), Credentials::None);
+    }
+
+    /// INVITE, 180, 200, ACK: gives the tag that ends it.
+    fn set_up(&mut self) -> (u64, String) {
+        self.calls += 1;
+        let call = self.calls;
+        self.stock_ports();
+        self.effects.clear();
+        self.text(5061, self.request("INVITE", call, 1, "", SDP), Some("1001"));
+        let invite = self.sent_to(5062).into_iter().find_map(|message| match message {
+            Message::Request(request) => Some(request),
+            Message::Response(_) => None,
+        });
+        let invite = invite.expect("the callee is invited");
+        self.answer(&invite, 180);
+        self.effects.clear();
+        self.answer(&invite, 200);
+        let tag = self.sent_to(5061).into_iter().find_map(|message| match message {
+            Message::Response(response) if response.status == 200 => {
+                response.headers.to().ok()?.tag().map(str::to_owned)
+            }
+            Message::Request(_) | Message::Response(_) => None,
+        });
+        let tag = tag.expect("the caller is answered");
+        self.effects.clear();
+        self.text(5061, self.request("ACK", call, 1, &format!(";tag={tag}"), ""), None);
+        self.effects.clear();
+        (call, tag)
+    }
+
+    /// BYE, and 200 from the other side.
+    fn tear_down(&mut self, (call, tag): (u64, String)) {
+        self.text(5061, self.request("BYE", call, 2, &format!(";tag={tag}"), ""), None);
+        let bye = self.sent_to(5062).into_iter().find_map(|message| match message {
+            Message::Request(request) => Some(request),
+            Message::Response(_) => None,
+        });
+        let bye = bye.expect("the callee is told");
+        self.released();
+        self.receive(5062, Message::Response(Response::to(&bye, 200)), Credentials::None);
+        self.effects.clear();
+    }
+
+    fn reset(&mut self) {
+        (self.turns, self.spent, self.longest) = (0, Duration::ZERO, Duration::ZERO);
+    }
+}
+
+fn turns(c: &mut Criterion) {
+    for live in [0, LIVE_CALLS] {
+        let mut bench = Bench::new();
+        for _ in 0..live {
+            let _ = bench.set_up();
+        }
+        assert_eq!(bench.switch.counts().calls, live);
+        bench.reset();
+        c.bench_function(&format!("call of 11 turns, {live} live calls"), |b| {
+            b.iter_custom(|rounds| {
+                bench.spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    let call = bench.set_up();
+                    bench.tear_down(black_box(call));
+                }
+                bench.spent
+            });
+        });
+        println!(
+            "a turn with {live} live calls: mean {:?} over {} turns, longest {:?}",
+            bench.spent.checked_div(bench.turns.max(1)).unwrap_or_default(),
+            bench.turns,
+            bench.longest,
+        );
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(5));
+    targets = turns
+}
+criterion_main!(benches);
