@@ -1,7 +1,8 @@
 //! One worker's thread: wait, receive, handle, send.
 //!
-//! A turn: what arrived, then what is due, then commands. Sockets are opened and closed in the last
-//! step only, so a token of epoll never names a socket that has just changed hands.
+//! A turn: commands, then what arrived, then what is due. So what was commanded before a packet was
+//! sent holds for that packet. A token of epoll names a slot, not a socket: one that has changed hands
+//! within the turn is only read in vain.
 
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -146,21 +147,22 @@ impl<S: FnMut(MediaEvent) -> Result<(), MediaEvent>> WorkerThread<S> {
         let ready = self.epoll.wait(timeout_ms).unwrap_or(0);
         self.turns += 1;
         self.events.retry();
-        for index in 0..ready {
-            match self.epoll.token(index) {
-                TOKEN_WAKE => {
-                    self.wake.clear();
-                    self.backlog = true;
-                }
-                TOKEN_TIMER => {}
-                token => self.receive(token),
-            }
+        if (0..ready).any(|index| self.epoll.token(index) == TOKEN_WAKE) {
+            self.wake.clear();
+            self.backlog = true;
         }
-        self.expire();
         if self.backlog && !self.events.is_blocked() {
             self.take_pairs();
             self.take_commands();
         }
+        for index in 0..ready {
+            match self.epoll.token(index) {
+                // The one was seen to above, the other is by what is due.
+                TOKEN_WAKE | TOKEN_TIMER => {}
+                token => self.receive(token),
+            }
+        }
+        self.expire();
         self.publish();
     }
 
