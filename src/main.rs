@@ -5,10 +5,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use dialtone::cli::{Cli, run};
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     // A variable that is not Unicode cannot be one of ours.
     let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    Ok(run(Cli::parse(), &std::env::vars_os().filter_map(unicode).collect())?)
+    let environment = std::env::vars_os().filter_map(unicode).collect();
+    run(Cli::parse(), &environment).unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
 }

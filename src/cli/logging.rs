@@ -1,5 +1,7 @@
 //! Starts logging, to standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat, Profile};
@@ -12,7 +14,10 @@ pub(super) fn start(config: &Config) {
     };
     // The level was checked with the rest of the configuration.
     let filter = EnvFilter::try_new(&config.log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // The one error is that logging has begun already.
     let _ = if json { logs.json().try_init() } else { logs.try_init() };
 }

@@ -1,0 +1,239 @@
+//! The program as it is used: the binary and a folder `conf/`, and nothing else.
+
+// Lints allow this in `#[test]` functions; here the functions that tests share are tests too.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use dialtone_core::cdr::{Cdr, Disposition, EndedBy};
+use dialtone_core::{Cause, Party};
+use dialtone_store::{RecordSettings, Records, Stream, TraceRecord};
+
+/// A folder with the repository's `conf/` in it, to run the program in.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("dialtone-cli-{}-{number}", std::process::id()));
+        fs::create_dir_all(folder.join("conf")).unwrap();
+        for file in ["dialtone.toml", "site.toml"] {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(file);
+            fs::copy(source, folder.join("conf").join(file)).unwrap();
+        }
+        Self(folder.canonicalize().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dialtone"));
+        command.args(arguments).current_dir(&self.0);
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DIALTONE_"))
+        {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (bool, String, String) {
+        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        (status.success(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.0.join(file), text).unwrap();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// A server on ports of its own; ended with the test.
+struct Server {
+    child: Child,
+    http: u16,
+}
+
+impl Server {
+    fn start(place: &Place) -> Self {
+        let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let sip = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let child = place
+            .command(&["serve"])
+            .env("DIALTONE_SIP_UDP", sip.to_string())
+            .env("DIALTONE_SIP_TCP", "")
+            .env("DIALTONE_HTTP_BIND", http.to_string())
+            .env("DIALTONE_RTP_PORT_MIN", "42000")
+            .env("DIALTONE_RTP_PORT_MAX", "43000")
+            .env("DIALTONE_RTP_WORKERS", "1")
+            .env("DIALTONE_RTP_RESERVE", "4")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut server = Self { child, http: http.port() };
+        // The log says when the sockets are open; a server that cannot start closes it.
+        let log = BufReader::new(server.child.stderr.take().unwrap());
+        let mut lines = log.lines().map(|line| line.unwrap());
+        let mut said = Vec::new();
+        let ready =
+            lines.by_ref().inspect(|line| said.push(line.clone())).any(|line| line.contains("dialtone runs"));
+        assert!(ready, "{said:#?}");
+        // Somebody must go on reading, or the server would wait for room in the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        server
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Asks it to stop; what it had printed.
+    fn stop(mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+        let mut said = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn the_sample_configuration_and_site_are_good() {
+    let place = Place::new();
+    let (success, said, _) = place.run(&["check"]);
+    assert!(success);
+    assert!(said.contains("conf/dialtone.toml: good\n"), "{said}");
+    assert!(said.contains("conf/site.toml: good: 10 extensions, 1 ring group, 3 flows\n"), "{said}");
+    assert_eq!(place.run(&["version"]).1, format!("dialtone {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn check_names_file_line_key_and_fix_of_every_problem_and_fails() {
+    let place = Place::new();
+    place.write("conf/dialtone.toml", "[sip]\nudpp = []\n\n[rtp]\nworkers = 1000\n");
+    place.write("conf/site.toml", "[[ring_group]]\nnumber = \"500\"\nmembers = [\"1001\"]\n");
+    let (success, _, said) = place.run(&["check"]);
+    assert!(!success);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 4, "{said}");
+    let site = place.0.join("conf/site.toml");
+    assert!(lines[0].starts_with(&format!(
+        "{}:3: ring_group 500.members: there is no extension 1001; name",
+        site.display()
+    )));
+    assert!(lines[1].starts_with("conf/dialtone.toml:2: sip.udpp: unknown field `udpp`"), "{said}");
+    assert_eq!(lines[2], "conf/dialtone.toml:5: rtp.workers: 1000 is out of range; choose 0 to 256");
+    assert_eq!(lines[3], "3 problems to put right");
+}
+
+#[test]
+fn serve_keeps_sample_passwords_on_loopback() {
+    let place = Place::new();
+    let output = place.command(&["serve"]).env("DIALTONE_SIP_UDP", "192.0.2.1:5060").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(
+        said.starts_with("environment DIALTONE_SIP_UDP: sip.udp: 192.0.2.1 can be reached by others"),
+        "{said}"
+    );
+    assert!(
+        said.contains("or bind 127.0.0.1, or begin a site of your own with `dialtone init --lan`"),
+        "{said}"
+    );
+    assert!(!place.0.join("data").exists());
+}
+
+#[test]
+fn init_makes_a_site_that_passes_check_and_never_overwrites() {
+    let place = Place::new();
+    let (success, said, error) = place.run(&["init", "mine"]);
+    assert!(success, "{error}");
+    assert!(said.contains("dialtone serve --config mine/dialtone.toml"), "{said}");
+    assert!(place.run(&["check", "--config", "mine/dialtone.toml"]).0);
+    let (success, _, error) = place.run(&["init"]);
+    assert!(!success && error.contains("conf/dialtone.toml exists already; nothing was written"), "{error}");
+}
+
+#[test]
+fn a_server_answers_and_stops_when_asked() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let health = server.get("/healthz");
+    assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"status\":\"ok\""), "{health}");
+    let metrics = server.get("/metrics");
+    assert!(metrics.contains("\ncontent-type: text/plain; version=0.0.4"), "{metrics}");
+    assert!(metrics.contains("\ndialtone_calls 0\n"), "{metrics}");
+    assert!(server.get("/").contains("Sample site"));
+    let (success, calls, error) = place.run(&["calls"]);
+    assert!(success && calls.starts_with("CALL") && error.is_empty(), "{error}");
+    let (success, _, error) = place.run(&["trace", "c1-00000001-99"]);
+    assert!(!success && error.starts_with("nothing is known of call c1-00000001-99"), "{error}");
+    let (success, _, error) = place.run(&["serve"]);
+    assert!(!success && error.contains("is in use by another dialtone"), "{error}");
+    let said = server.stop();
+    assert!(said.contains("Accounts       1001 to 1010"), "{said}");
+    assert!(!place.0.join("data/admin.sock").exists());
+}
+
+#[test]
+fn without_a_server_the_records_are_read_and_nothing_is_written() {
+    let place = Place::new();
+    let data = place.0.join("elsewhere");
+    let records = Records::open(RecordSettings::in_folder(data.join("records")), |_| {}).unwrap();
+    let call = "c1-00000001-7".parse().unwrap();
+    let cdr = Cdr {
+        call,
+        conversation: call.into(),
+        from: Party { number: "1001".into(), name: "Alma \u{7}".into() },
+        dialed: "1002".into(),
+        answered_by: Some("1002".into()),
+        started: "2026-11-22T15:29:48.724Z".into(),
+        answered: Some("2026-11-22T15:29:50.000Z".into()),
+        ended: "2026-11-22T15:30:00.000Z".into(),
+        duration_ms: 11_276,
+        talk_ms: 10_000,
+        disposition: Disposition::Answered,
+        cause: Cause::NormalClearing,
+        ended_by: EndedBy::Caller,
+        legs: Vec::new(),
+    };
+    records.append(Stream::Cdr, &cdr, None).unwrap();
+    let trace =
+        TraceRecord { call: call.to_string(), ladder: "1001 ──INVITE──▶ dialtone\n".into() };
+    records.append(Stream::Trace, &trace, None).unwrap();
+    records.close();
+
+    let (success, said, error) = place.run(&["calls", "--data", "elsewhere"]);
+    assert!(success && error.starts_with("no server is running on elsewhere"), "{error}");
+    let row = said.lines().nth(1).unwrap();
+    assert!(row.starts_with("c1-00000001-7  2026-11-22T15:29:48.724Z  1001 Alma ?  1002"), "{said}");
+    assert!(row.ends_with("10.0s  answered  Normal call clearing (16)"), "{said}");
+    let (_, json, _) = place.run(&["calls", "--data", "elsewhere", "--json"]);
+    assert_eq!(serde_json::from_str::<Cdr>(&json).unwrap(), cdr);
+    let (success, ladder, _) = place.run(&["trace", "c1-00000001-7", "--data", "elsewhere"]);
+    assert!(success && ladder == trace.ladder, "{ladder}");
+    let left: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["records"]);
+}
