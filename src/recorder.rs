@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use dialtone_core::event::{Fact, Side};
-use dialtone_core::{CallId, Event, LegId, Mono, Wall};
+use dialtone_core::{BridgeId, CallId, Event, LegId, Mono, Wall};
 use dialtone_signaling::message::{Message, Name};
 use dialtone_signaling::stack::Wire;
 use serde::{Deserialize, Serialize};
@@ -67,15 +67,13 @@ impl Recorder {
     /// Takes the next event.
     pub fn event(&mut self, event: &Event) {
         match &event.fact {
-            Fact::CallStarted { call, .. } => self.begin(*call, event.at.mono, event.at.wall),
+            Fact::CallStarted { call, leg, from, .. } => {
+                self.begin(*call, event.at.mono, event.at.wall);
+                // The INVITE that began it stands before what it began.
+                self.leg(*leg, *call, Side::Inbound, from.number.clone());
+            }
             Fact::LegCreated { leg, call, endpoint, side, .. } => {
-                self.legs.insert(*leg, LegInfo { call: *call, side: *side, peer: endpoint.clone() });
-                if let Some(flight) = self.flights.get_mut(call) {
-                    flight.legs.push(*leg);
-                }
-                for early in self.strays.remove(leg).unwrap_or_default() {
-                    self.message(early);
-                }
+                self.leg(*leg, *call, *side, endpoint.clone());
             }
             _ => {}
         }
@@ -113,6 +111,17 @@ impl Recorder {
         self.push(call, traced.at.mono, What::Message { side, peer, sent, summary, text });
     }
 
+    /// A leg has a call, and with it what its messages said before.
+    fn leg(&mut self, leg: LegId, call: CallId, side: Side, peer: String) {
+        let known = self.legs.insert(leg, LegInfo { call, side, peer }).is_some();
+        if let Some(flight) = self.flights.get_mut(&call).filter(|_| !known) {
+            flight.legs.push(leg);
+        }
+        for early in self.strays.remove(&leg).unwrap_or_default() {
+            self.message(early);
+        }
+    }
+
     /// The ladder of a call that is up, or ended a moment ago.
     pub fn trace(&self, call: CallId) -> Option<CallTrace> {
         let done = self.done.iter().rev().find(|trace| trace.call == call);
@@ -122,6 +131,8 @@ impl Recorder {
     /// The ladders that are complete by `now`, for the records.
     pub fn complete(&mut self, now: Mono) -> Vec<CallTrace> {
         let mut complete = Vec::new();
+        // What a peer still says of a leg whose call is forgotten belongs nowhere.
+        self.strays.retain(|_, early| early.last().is_some_and(|last| now < last.at.mono + LINGER));
         while let Some(call) = self.ended.front().copied() {
             let ended = self.flights.get(&call).and_then(|flight| flight.ended);
             if ended.is_some_and(|ended| now < ended + LINGER) {
@@ -165,18 +176,38 @@ impl Recorder {
     }
 }
 
-/// A fact as one line: its name, then its fields.
+/// A fact as one line of its call's ladder: its name, then its fields. Ids are cut to their number, as all
+/// are of one call; what is empty, and in a group of fields what is zero, is left out.
 pub fn describe(fact: &Fact) -> String {
     let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(fact) else { return String::new() };
     let mut line = fields.get("event").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
-    for (key, value) in fields.iter().filter(|(key, _)| *key != "event") {
-        let value = match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        line.push_str(&format!(" {key}={value}"));
+    for (key, value) in fields.iter().filter(|(key, _)| !["event", "call", "conversation"].contains(&&***key))
+    {
+        match value {
+            serde_json::Value::Object(group) => {
+                let group = group.iter().filter(|(_, value)| value.as_u64() != Some(0));
+                let group: Vec<String> =
+                    group.filter_map(|(key, value)| Some(format!("{key}={}", plain(value)?))).collect();
+                line.push_str(&format!(" {key}=({})", group.join(" ")));
+            }
+            value => line.extend(plain(value).map(|value| format!(" {key}={value}"))),
+        }
     }
     line
+}
+
+/// A value without quotes; an id as its number; `None` when there is nothing.
+fn plain(value: &serde_json::Value) -> Option<String> {
+    let number = |text: &str| {
+        let leg = text.parse::<LegId>().map(LegId::number);
+        leg.or_else(|_| text.parse::<BridgeId>().map(BridgeId::number)).map(|number| number.to_string())
+    };
+    match value {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) if text.is_empty() => None,
+        serde_json::Value::String(text) => Some(number(text).unwrap_or_else(|_| text.clone())),
+        other => Some(other.to_string()),
+    }
 }
 
 /// `INVITE`, or `180 Ringing`; an INVITE within a dialog says so.

@@ -63,6 +63,14 @@ pub fn answer(offer: &[Format], agreed: &[Format]) -> Formats {
     if formats.iter().any(|format| format.codec.is_voice()) { formats } else { Formats::new() }
 }
 
+/// What is left of `ours`, in its order and under its payload types, when the far end has only `theirs`.
+/// Empty when no voice codec is shared.
+pub fn shared(ours: &[Format], theirs: &[Format]) -> Formats {
+    let has = |format: &&Format| theirs.iter().any(|other| other.codec == format.codec);
+    let formats: Formats = ours.iter().filter(has).cloned().collect();
+    if formats.iter().any(|format| format.codec.is_voice()) { formats } else { Formats::new() }
+}
+
 /// Our answer to a caller that will hear a generator: every offered codec of `wanted`, in the caller's
 /// order, and keys. Empty when there is none.
 pub fn answer_from(offer: &[Format], wanted: &[Codec]) -> Formats {

@@ -309,7 +309,10 @@ impl Machine for Pbx {
             && at <= now
         {
             self.deadlines.pop();
-            if let Some(call) = self.calls.get_mut(&id) {
+            // A call that has been over or scheduled earlier since is not meant.
+            if let Some(call) = self.calls.get_mut(&id)
+                && call.scheduled == Some(at)
+            {
                 call.scheduled = None;
                 self.with_call(now, id, out, |call, desk| call.expire(desk));
             }

@@ -272,8 +272,10 @@ impl Stack {
             && at <= now.mono
         {
             self.deadlines.pop();
-            if let Some(leg) = self.legs.get_mut(&leg) {
-                leg.scheduled = None;
+            match self.legs.get_mut(&leg) {
+                Some(leg) if leg.scheduled == Some(at) => leg.scheduled = None,
+                // It has been over or scheduled earlier since.
+                Some(_) | None => continue,
             }
             self.with_leg(now, leg, out, |leg, desk| match &leg.state {
                 State::Calling(calling) if calling.deadline().is_some_and(|at| at <= desk.now.mono) => {
@@ -325,7 +327,7 @@ impl Stack {
     fn transaction(&mut self, now: Now, output: TxOutput, out: &mut Vec<SipOutput>) {
         match output {
             TxOutput::Transmit { owner, transmit } => {
-                if let Some(leg) = owner {
+                if let Some(leg) = owner.or_else(|| self.tx.sender(transmit.ticket)) {
                     let wire = Wire::Sent(transmit.payload.clone());
                     out.push(SipOutput::Trace { leg, peer: transmit.path.remote, wire });
                 }
@@ -340,15 +342,12 @@ impl Stack {
                     self.with_leg(now, leg, out, |leg, desk| leg.their_ack(desk, &request));
                 }
             }
-            TxOutput::Cancel { owner, peer, request, .. } => {
-                if let Some(leg) = owner {
-                    received(out, leg, peer, request);
-                    self.with_leg(now, leg, out, |leg, desk| leg.cancelled(desk));
-                }
+            TxOutput::Cancel { tx, invite, owner, peer, request } => {
+                self.cancel(now, tx, invite, owner, peer, request, out);
             }
-            TxOutput::Response { tx, owner, peer, response } => {
+            TxOutput::Seen { owner, peer, message } => received(out, owner, peer, message),
+            TxOutput::Response { tx, owner, response } => {
                 let Some(leg) = owner else { return };
-                received(out, leg, peer, response.clone());
                 self.with_leg(now, leg, out, |leg, desk| match &leg.state {
                     State::Calling(calling) if calling.tx == tx => leg.invite_answered(desk, response),
                     State::Up(_) => leg.answered_up(desk, tx, response),
@@ -366,6 +365,33 @@ impl Stack {
         }
     }
 
+    /// RFC 3261 §9.2: the CANCEL is answered for itself, with the tag of the INVITE's own answers; what
+    /// becomes of the INVITE is its leg's affair.
+    #[allow(clippy::too_many_arguments)] // what a transaction knows of a CANCEL
+    fn cancel(
+        &mut self,
+        now: Now,
+        tx: TxId,
+        invite: Option<TxId>,
+        owner: Option<LegId>,
+        peer: SocketAddr,
+        request: Request,
+        out: &mut Vec<SipOutput>,
+    ) {
+        let mut response = Response::to(&request, if invite.is_some() { 200 } else { 481 });
+        if let Some(leg) = owner {
+            self.tx.set_owner(tx, leg);
+            received(out, leg, peer, request);
+        }
+        if let Some(tag) = owner.and_then(|leg| self.legs.get(&leg)?.local_tag()) {
+            response.tag_to(tag);
+        }
+        self.respond(now, tx, response);
+        if let Some(leg) = owner {
+            self.with_leg(now, leg, out, |leg, desk| leg.cancelled(desk));
+        }
+    }
+
     /// A new request: within a dialog, or about something new.
     fn request(
         &mut self,
@@ -379,26 +405,13 @@ impl Stack {
         if request.to().is_ok_and(|to| to.tag().is_some()) {
             return self.within_dialog(now, tx, request, path, &credentials, out);
         }
-        let unsupported = self.config.identity.unsupported(&request);
-        if !unsupported.is_empty() {
-            let mut response = Response::to(&request, 420);
-            response.headers.push(Name::Unsupported, unsupported.join(", "));
-            return self.respond(now, tx, response);
-        }
-        if request.max_forwards() == Ok(0) {
-            return self.respond(now, tx, Response::to(&request, 483));
-        }
+        // RFC 3261 §8.2: the method is looked at first, then what the request requires.
         match &request.method {
-            Method::Options => self.respond(now, tx, self.capabilities(&request)),
-            Method::Register | Method::Invite => match self.authenticate(now, &request, path, credentials) {
-                Err(response) => self.respond(now, tx, *response),
-                Ok(account) if request.method == Method::Register => {
-                    self.register(now, tx, &request, account, path, out);
-                }
-                Ok(account) => self.invite(now, tx, request, account, path, out),
-            },
-            Method::Bye | Method::Ack | Method::Cancel => self.respond(now, tx, Response::to(&request, 481)),
-            Method::Other(_) => self.respond(now, tx, Response::to(&request, 501)),
+            Method::Options | Method::Register | Method::Invite => {}
+            Method::Bye | Method::Ack | Method::Cancel => {
+                return self.respond(now, tx, Response::to(&request, 481));
+            }
+            Method::Other(_) => return self.respond(now, tx, Response::to(&request, 501)),
             // RFC 3261 §8.2.1: known, and not here; the answer's Allow says what is.
             Method::Prack
             | Method::Subscribe
@@ -407,8 +420,36 @@ impl Stack {
             | Method::Info
             | Method::Refer
             | Method::Message
-            | Method::Update => self.respond(now, tx, Response::to(&request, 405)),
+            | Method::Update => return self.respond(now, tx, Response::to(&request, 405)),
         }
+        if let Some(response) = self.requires_too_much(&request) {
+            return self.respond(now, tx, response);
+        }
+        if request.max_forwards() == Ok(0) {
+            return self.respond(now, tx, Response::to(&request, 483));
+        }
+        if request.method == Method::Options {
+            return self.respond(now, tx, self.capabilities(&request));
+        }
+        match self.authenticate(now, &request, path, credentials) {
+            Err(response) => self.respond(now, tx, *response),
+            Ok(account) if request.method == Method::Register => {
+                self.register(now, tx, &request, account, path, out);
+            }
+            Ok(account) => self.invite(now, tx, request, account, path, out),
+        }
+    }
+
+    /// The refusal that a request is owed when it requires an extension that we do not have
+    /// (RFC 3261 §8.2.2.3).
+    fn requires_too_much(&self, request: &Request) -> Option<Response> {
+        let unsupported = self.config.identity.unsupported(request);
+        if unsupported.is_empty() {
+            return None;
+        }
+        let mut response = Response::to(request, 420);
+        response.headers.push(Name::Unsupported, unsupported.join(", "));
+        Some(response)
     }
 
     fn within_dialog(
@@ -436,6 +477,9 @@ impl Stack {
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
         if !session.dialog.advances(cseq) {
             return self.respond(now, tx, Response::to(&request, 500).with_reason("CSeq Out Of Order"));
+        }
+        if let Some(response) = self.requires_too_much(&request) {
+            return self.respond(now, tx, response);
         }
         match &request.method {
             Method::Bye => self.with_leg(now, id, out, |leg, desk| leg.their_bye(desk, tx, &request, path)),

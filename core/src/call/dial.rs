@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::leg::Leg;
+use super::leg::{Answer, Leg};
 use super::{Call, Desk, State};
 use crate::cause::Cause;
 use crate::codec::Codec;
@@ -145,21 +145,25 @@ impl Call {
             desk.fact(Fact::DialProgressed { call: self.id, caller: caller.id, leg, state });
             branch.set_state(desk, state);
         }
-        match (dialing.ringback, early) {
-            (Ringback::Member, Some(early)) if caller.local.is_none() && caller.remote.is_some() => {
-                pass_early_media(desk, caller, branch, early, state);
-                dialing.rang = true;
-            }
-            (Ringback::Tone, _) if !dialing.rang && state == LegState::Ringing => {
-                dialing.rang = true;
-                ring_with_tone(desk, caller);
-            }
-            (Ringback::Member | Ringback::Phone, _) if !dialing.rang && state == LegState::Ringing => {
-                dialing.rang = true;
-                caller.command(desk, LegCommand::Ring { early: None });
-            }
-            (Ringback::Tone | Ringback::Member | Ringback::Phone, _) => {}
+        if dialing.ringback == Ringback::Member
+            && caller.local.is_none()
+            && let Some(early) = early
+            && pass_early_media(desk, caller, branch, early, state)
+        {
+            dialing.rang = state == LegState::Ringing;
+            return;
         }
+        match dialing.ringback {
+            Ringback::Tone if !dialing.rang => ring_with_tone(desk, caller),
+            Ringback::Phone if !dialing.rang => caller.command(desk, LegCommand::Ring { early: None }),
+            // What it sends is meant for the caller: without 180 it does not want the caller's own tone.
+            Ringback::Member if !dialing.rang && state == LegState::Ringing => {
+                caller.command(desk, LegCommand::Ring { early: caller.local.clone() });
+            }
+            Ringback::Member if !dialing.rang => return,
+            Ringback::Tone | Ringback::Phone | Ringback::Member => {}
+        }
+        dialing.rang = true;
     }
 
     /// A branch answered: it takes the call, and the others stop ringing.
@@ -169,13 +173,15 @@ impl Call {
         }
         let Some(caller) = &self.caller else { return };
         let (caller_id, offer, committed) = (caller.id, caller.remote.clone(), caller.local.clone());
+        let Some(mut branch) = self.take_branch(leg) else { return };
+        let offered = branch.local.as_ref().map(|offer| &*offer.formats).unwrap_or_default();
+        let agreed = negotiate::answer(offered, &answer.formats);
         let formats = match (&committed, &offer) {
             (Some(local), _) => local.formats.clone(),
-            (None, Some(offer)) => negotiate::answer(&offer.formats, &answer.formats),
-            (None, None) => answer.formats.clone(),
+            (None, Some(offer)) => negotiate::answer(&offer.formats, &agreed),
+            (None, None) => agreed.clone(),
         };
-        let Some(mut branch) = self.take_branch(leg) else { return };
-        if formats.is_empty() {
+        if agreed.is_empty() || formats.is_empty() {
             // It answered with nothing that we offered: as good as a refusal of this branch.
             branch.command(desk, LegCommand::HangUp { cause: Cause::IncompatibleDestination });
             self.branches.push(branch);
@@ -186,7 +192,7 @@ impl Call {
         desk.fact(Fact::DialEnded { call: self.id, caller: caller_id, leg, outcome, cause });
         self.drop_branches(desk, DialOutcome::AnsweredElsewhere, Cause::AnsweredElsewhere);
         if let Some(local) = branch.local.clone() {
-            branch.agree(desk, local, answer);
+            branch.agree(desk, local, answer, Answer::Theirs);
         }
         self.branches.push(branch);
         self.connect(desk, leg, formats);
@@ -257,22 +263,23 @@ fn tone_codec(offered: &[crate::description::Format]) -> Option<Codec> {
     offered.iter().map(|format| format.codec).find(|codec| GENERATED.contains(codec))
 }
 
-/// The caller hears what the branch sends. Its answer is fixed from now on.
+/// The caller hears what the branch sends, and its answer is fixed from now on. False when there is no
+/// codec for it.
 fn pass_early_media(
     desk: &mut Desk<'_>,
     caller: &mut Leg,
     branch: &mut Leg,
     early: Description,
     state: LegState,
-) {
-    let Some(offer) = caller.remote.clone() else { return };
-    let formats = negotiate::answer(&offer.formats, &early.formats);
-    let (Some(answer), Some(branch_local)) = (answer_caller(caller, &offer, formats), branch.local.clone())
-    else {
-        return;
+) -> bool {
+    let (Some(offer), Some(branch_local)) = (caller.remote.clone(), branch.local.clone()) else {
+        return false;
     };
-    branch.agree(desk, branch_local, early);
-    caller.agree(desk, answer.clone(), offer);
+    let agreed = negotiate::answer(&branch_local.formats, &early.formats);
+    let formats = negotiate::answer(&offer.formats, &agreed);
+    let Some(answer) = answer_caller(caller, &offer, formats) else { return false };
+    branch.agree(desk, branch_local, early, Answer::Theirs);
+    caller.agree(desk, answer.clone(), offer, Answer::Ours);
     if let (Some(a), Some(b)) = (caller.port, branch.port) {
         let bridge = desk.ids.bridge();
         desk.bridge(bridge, BridgeKind::Relay { a: a.port, b: b.port });
@@ -286,6 +293,7 @@ fn pass_early_media(
             }
         },
     );
+    true
 }
 
 /// The caller hears our ringing tone, or makes its own when it offered nothing that we can generate.
@@ -298,7 +306,7 @@ fn ring_with_tone(desk: &mut Desk<'_>, caller: &mut Leg) {
     let Some((offer, answer)) = answer else {
         return caller.command(desk, LegCommand::Ring { early: None });
     };
-    caller.agree(desk, answer.clone(), offer);
+    caller.agree(desk, answer.clone(), offer, Answer::Ours);
     if let Some(port) = caller.port {
         let bridge = desk.ids.bridge();
         desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed: Feed::Ringback });

@@ -12,6 +12,15 @@ use crate::media::{MediaCommand, ReadyPort};
 use crate::negotiate;
 use crate::pbx::PbxOutput;
 
+/// Who gave the answer of the last exchange: its order is the one in which both will send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// We did.
+    Ours,
+    /// The far end did.
+    Theirs,
+}
+
 /// A leg and what was agreed with its far end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Leg {
@@ -26,6 +35,9 @@ pub(super) struct Leg {
     pub local: Option<Description>,
     /// What they last said: an offer before we answered, an answer after.
     pub remote: Option<Description>,
+    answer: Answer,
+    /// Whether its port knows both.
+    configured: bool,
     /// Our offer that they have not answered.
     pub pending: Option<Description>,
     /// Whether its far end has put us on hold.
@@ -62,6 +74,8 @@ impl Leg {
             port: None,
             local: None,
             remote: None,
+            answer: Answer::Theirs,
+            configured: false,
             pending: None,
             held: false,
         }
@@ -109,23 +123,31 @@ impl Leg {
     }
 
     /// Both descriptions stand: the port is told.
-    pub fn agree(&mut self, desk: &mut Desk<'_>, local: Description, remote: Description) {
+    pub fn agree(&mut self, desk: &mut Desk<'_>, local: Description, remote: Description, answer: Answer) {
         let moved = self.remote.as_ref().is_none_or(|old| old.rtp != remote.rtp);
         let Some(port) = self.port else { return };
-        let stream = negotiate::stream(&local, &remote, moved);
-        if let Some(codec) = remote.voice() {
-            desk.fact(Fact::LegNegotiated { leg: self.id, codec, remote: remote.rtp });
+        if self.local.as_ref() == Some(&local) && self.remote.as_ref() == Some(&remote) && self.configured {
+            return; // Early media, and then the same answer again.
         }
-        desk.media(MediaCommand::Configure { port: port.port, stream });
+        let stream = negotiate::stream(&local, &remote, moved);
+        let rtp = remote.rtp;
         self.local = Some(local);
         self.remote = Some(remote);
+        self.answer = answer;
+        self.configured = true;
+        if let Some(codec) = self.agreed().iter().map(|format| format.codec).find(|codec| codec.is_voice()) {
+            desk.fact(Fact::LegNegotiated { leg: self.id, codec, remote: rtp });
+        }
+        desk.media(MediaCommand::Configure { port: port.port, stream });
     }
 
-    /// The formats that packets to and from it may have, under our payload types.
+    /// The formats that packets to and from it may have, under our payload types, in the order of
+    /// whoever answered.
     pub fn agreed(&self) -> Formats {
-        match (&self.local, &self.remote) {
-            (Some(local), Some(remote)) => negotiate::answer(&local.formats, &remote.formats),
-            (None, _) | (_, None) => Formats::new(),
+        match (&self.local, &self.remote, self.answer) {
+            (Some(local), Some(remote), Answer::Theirs) => negotiate::answer(&local.formats, &remote.formats),
+            (Some(local), Some(remote), Answer::Ours) => negotiate::shared(&local.formats, &remote.formats),
+            (None, ..) | (_, None, _) => Formats::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::leg::{Answer, Leg};
 use super::{Call, Desk, State};
 use crate::cause::Cause;
 use crate::codec::Codec;
@@ -17,13 +18,15 @@ use crate::negotiate;
 pub(super) struct Talking {
     pub callee: LegId,
     pub bridge: BridgeId,
+    /// Who was asked to change because the other's formats do not fit.
+    aligning: Option<LegId>,
 }
 
 impl Call {
     /// `callee` has answered: the caller is answered with `formats` and both are joined.
     pub(super) fn connect(&mut self, desk: &mut Desk<'_>, callee: LegId, formats: Formats) {
         let bridge = desk.ids.bridge();
-        self.state = State::Talking(Talking { callee, bridge });
+        self.state = State::Talking(Talking { callee, bridge, aligning: None });
         self.answer_caller(desk, formats);
         desk.fact(Fact::CallAnswered { call: self.id, by: callee });
         desk.fact(Fact::BridgeCreated { bridge, call: self.id, mode: BridgeMode::Relay });
@@ -31,7 +34,7 @@ impl Call {
         if let Some(caller) = &self.caller {
             desk.fact(Fact::BridgeEntered { bridge, leg: caller.id, legs: 2 });
         }
-        let port = |leg: &super::Leg| leg.port.map(|port| port.port);
+        let port = |leg: &Leg| leg.port.map(|port| port.port);
         let caller_port = self.caller.as_ref().and_then(port);
         let callee_port = self.leg_mut(callee).and_then(|leg| port(leg));
         if let (Some(a), Some(b)) = (caller_port, callee_port) {
@@ -46,11 +49,13 @@ impl Call {
         let description = match (&caller.local, &caller.remote) {
             (Some(committed), _) => Some(committed.clone()),
             (None, Some(offer)) => caller.describe(formats, negotiate::answer_direction(offer)),
-            (None, None) => caller.describe(own_numbers(formats), Direction::SendRecv),
+            (None, None) => caller.describe(numbered_for(caller, formats), Direction::SendRecv),
         };
         let Some(description) = description else { return };
         match caller.remote.clone() {
-            Some(offer) if caller.local.is_none() => caller.agree(desk, description.clone(), offer),
+            Some(offer) if caller.local.is_none() => {
+                caller.agree(desk, description.clone(), offer, Answer::Ours)
+            }
             Some(_) => {}
             None => caller.pending = Some(description.clone()),
         }
@@ -63,7 +68,7 @@ impl Call {
         if let (Some(caller), Some(answer)) = (&mut self.caller, answer)
             && let Some(offer) = caller.pending.take()
         {
-            caller.agree(desk, offer, answer);
+            caller.agree(desk, offer, answer, Answer::Theirs);
         }
         match &self.state {
             State::Talking(talking) => {
@@ -75,36 +80,51 @@ impl Call {
         }
     }
 
-    /// If what the callee agreed to does not fit what the caller agreed to, the callee is asked to
-    /// change: the caller has been told once.
-    fn align(&mut self, desk: &mut Desk<'_>, callee: LegId) {
-        let Some(caller) = &self.caller else { return };
-        let agreed = caller.agreed();
+    /// If what a leg agreed to does not fit what the other one agreed to, it is asked to change. The
+    /// caller has been told once, so it is the callee whom an answer's alignment asks.
+    fn align(&mut self, desk: &mut Desk<'_>, asked: LegId) {
+        let agreed = self.shared_with_other(asked);
         if agreed.is_empty() {
-            return; // The caller's answer to our offer is still under way.
+            return; // The other's answer to our offer is still under way.
         }
-        let Some(leg) = self.branches.iter_mut().find(|branch| branch.id == callee) else { return };
+        let Some(leg) = self.leg_mut(asked) else { return };
         if leg.pending.is_some() || negotiate::can_relay(&agreed, &leg.agreed()) {
             return;
         }
-        if let Some(offer) = leg.describe(own_numbers(agreed), Direction::SendRecv) {
+        if let Some(offer) = leg.describe(numbered_for(leg, agreed), Direction::SendRecv) {
             leg.pending = Some(offer.clone());
             leg.command(desk, LegCommand::Modify { offer });
+            if let State::Talking(talking) = &mut self.state {
+                talking.aligning = Some(asked);
+            }
+        }
+    }
+
+    /// A leg has changed: does the other still fit?
+    fn align_with(&mut self, desk: &mut Desk<'_>, changed: LegId) {
+        let State::Talking(talking) = &self.state else { return };
+        let other = if talking.callee == changed {
+            self.caller.as_ref().map(|caller| caller.id)
+        } else {
+            Some(talking.callee)
+        };
+        if let Some(other) = other {
+            self.align(desk, other);
         }
     }
 
     /// A far end asks to change its stream: hold, resume, another address, other codecs.
     pub(super) fn modify_offered(&mut self, desk: &mut Desk<'_>, leg: LegId, offer: Option<Description>) {
-        let shared = self.shared_with_other(leg);
+        let (id, shared) = (leg, self.shared_with_other(leg));
         let Some(leg) = self.leg_mut(leg) else { return };
         let Some(offer) = offer else {
             // RFC 3261 §14.2: a re-INVITE without offer asks for ours; we repeat what stands.
-            let description =
-                leg.local.clone().map(|local| Description { direction: Direction::SendRecv, ..local });
-            if let Some(description) = description {
-                leg.pending = Some(description.clone());
-                leg.command(desk, LegCommand::AcceptModify { description });
-            }
+            let Some(local) = leg.local.clone() else {
+                return leg.command(desk, LegCommand::RefuseModify { cause: Cause::TemporaryFailure });
+            };
+            let description = Description { direction: Direction::SendRecv, ..local };
+            leg.pending = Some(description.clone());
+            leg.command(desk, LegCommand::AcceptModify { description });
             return;
         };
         let formats = negotiate::answer(&offer.formats, &shared);
@@ -113,9 +133,10 @@ impl Call {
             Some(description) if !formats.is_empty() => {
                 let description = Description { ptime_ms: offer.ptime_ms, ..description };
                 let held = offer.is_hold();
-                leg.agree(desk, description.clone(), offer);
+                leg.agree(desk, description.clone(), offer, Answer::Ours);
                 leg.command(desk, LegCommand::AcceptModify { description });
                 leg.set_held(desk, held);
+                self.align_with(desk, id);
             }
             Some(_) | None => {
                 leg.command(desk, LegCommand::RefuseModify { cause: Cause::IncompatibleDestination });
@@ -123,18 +144,23 @@ impl Call {
         }
     }
 
-    /// A far end agreed to our change.
+    /// A far end agreed to our change, or answered the offer that it had asked for.
     pub(super) fn modified(&mut self, desk: &mut Desk<'_>, leg: LegId, answer: Description) {
+        let id = leg;
         let Some(leg) = self.leg_mut(leg) else { return };
         let Some(offer) = leg.pending.take() else { return };
         let held = answer.is_hold();
-        leg.agree(desk, offer, answer);
+        leg.agree(desk, offer, answer, Answer::Theirs);
         leg.set_held(desk, held);
-        let State::Talking(Talking { callee, .. }) = self.state else { return };
-        let agreed = |leg: Option<&super::Leg>| leg.map(super::Leg::agreed).unwrap_or_default();
-        let from_callee = agreed(self.branches.iter().find(|branch| branch.id == callee));
-        if !negotiate::can_relay(&agreed(self.caller.as_ref()), &from_callee) {
-            self.end(desk, Cause::IncompatibleDestination, None);
+        let agreed = leg.agreed();
+        let other = self.shared_with_other(id);
+        let State::Talking(talking) = &mut self.state else { return };
+        let was_asked = talking.aligning.take_if(|asked| *asked == id).is_some();
+        match negotiate::can_relay(&other, &agreed) {
+            true => {}
+            // It was asked to fit and does not.
+            false if was_asked || agreed.is_empty() => self.end(desk, Cause::IncompatibleDestination, None),
+            false => self.align_with(desk, id),
         }
     }
 
@@ -155,14 +181,16 @@ impl Call {
                 self.caller.as_ref()
             }
         };
-        other.map(super::Leg::agreed).unwrap_or_default()
+        other.map(Leg::agreed).unwrap_or_default()
     }
 }
 
-/// The same formats under the payload types of our own offers.
-fn own_numbers(formats: Formats) -> Formats {
-    formats
-        .into_iter()
-        .map(|format| crate::Format { payload_type: Codec::default_payload_type(format.codec), ..format })
-        .collect()
+/// The same formats under the payload types that this leg knows them by (RFC 3264 §8.3.2: a number keeps
+/// its meaning for the session), and our usual ones otherwise.
+fn numbered_for(leg: &Leg, formats: Formats) -> Formats {
+    let number = |codec: Codec| {
+        let known = leg.local.as_ref().and_then(|local| local.format(codec));
+        known.map_or(codec.default_payload_type(), |format| format.payload_type)
+    };
+    formats.into_iter().map(|format| crate::Format { payload_type: number(format.codec), ..format }).collect()
 }

@@ -46,6 +46,11 @@ impl InviteServer {
         InviteServer { state: State::Proceeding, timers: Timers::default(), timing, reliable, last }
     }
 
+    /// Whether a 2xx was sent, so that an ACK is not for here.
+    pub fn is_accepted(&self) -> bool {
+        self.state == State::Accepted
+    }
+
     pub fn retransmitted(&mut self, out: &mut Vec<Action>) {
         match self.state {
             State::Proceeding | State::Completed => out.push(Action::Send(self.last.clone())),

@@ -25,7 +25,7 @@ use self::invite_server::InviteServer;
 use self::key::{ClientKey, ServerKey};
 use self::server::Server;
 pub use self::timing::Timing;
-use crate::message::{Method, Request, Response};
+use crate::message::{Message, Method, Request, Response};
 use crate::wire::{Credentials, Path, Ticket, Transmit, Transport};
 
 /// Names a transaction of either side; never used twice.
@@ -76,16 +76,29 @@ pub enum TxOutput {
         /// From where.
         path: Path,
     },
-    /// A CANCEL; its own transaction has been answered.
+    /// A CANCEL, which `tx` will answer: 200 when there is such an INVITE, whatever becomes of it, and
+    /// 481 otherwise (RFC 3261 §9.2).
     Cancel {
+        /// Its server transaction.
+        tx: TxId,
         /// The INVITE that is to be cancelled.
-        invite: TxId,
-        /// The leg that it serves.
+        invite: Option<TxId>,
+        /// The leg that the INVITE serves.
         owner: Option<LegId>,
         /// Who sent it.
         peer: SocketAddr,
         /// The CANCEL.
         request: Request,
+    },
+    /// A message of a leg that a transaction took, whether or not anybody else hears of it: a repetition,
+    /// an ACK to a refusal, an answer. For traces.
+    Seen {
+        /// The leg that it serves.
+        owner: LegId,
+        /// Who sent it.
+        peer: SocketAddr,
+        /// The message.
+        message: Message,
     },
     /// A client transaction was answered.
     Response {
@@ -93,8 +106,6 @@ pub enum TxOutput {
         tx: TxId,
         /// The leg that it serves.
         owner: Option<LegId>,
-        /// Who was asked.
-        peer: SocketAddr,
         /// The answer.
         response: Response,
     },
@@ -185,6 +196,11 @@ impl Transactions {
         let Some(key) = ServerKey::of(&request) else { return };
         if let Some(&tx) = self.servers.get(&key) {
             let acks = request.method == Method::Ack;
+            if acks && self.is_accepted(tx) {
+                // RFC 6026 §7.1: an ACK to a 2xx is the dialog's, also from a peer that repeats the branch.
+                return out.push(TxOutput::Ack { request, path });
+            }
+            self.seen(tx, path.remote, &request, out);
             return self.drive(tx, out, |machine, actions| match machine {
                 Machine::InviteServer(server) if acks => server.ack(now, actions),
                 Machine::InviteServer(server) => server.retransmitted(actions),
@@ -196,10 +212,12 @@ impl Transactions {
             Method::Ack => out.push(TxOutput::Ack { request, path }),
             // An ACK never gets an answer; everything else may be refused here.
             _ if self.all.len() >= self.limit => self.refuse(&request, path, out),
-            Method::Cancel => self.cancel(now, request, key, path, out),
+            Method::Cancel => self.cancel(request, key, path, out),
             _ => {
-                let tx = self.add_server(&request, key, path, out);
+                let (tx, actions) = self.add_server(&request, key, path);
+                // First, so that whoever draws the ladder knows the leg before its 100 leaves.
                 out.push(TxOutput::Request { tx, request, path, credentials });
+                self.carry_out(tx, actions, out);
             }
         }
     }
@@ -211,6 +229,9 @@ impl Transactions {
         else {
             return;
         };
+        if let Some(peer) = self.all.get(&tx).map(|transaction| transaction.path.remote) {
+            self.seen(tx, peer, &response, out);
+        }
         self.drive(tx, out, |machine, actions| match machine {
             Machine::InviteClient(client) => client.response(now, response, actions),
             Machine::Client(client) => client.response(now, response, actions),
@@ -253,6 +274,11 @@ impl Transactions {
     /// The leg that a transaction serves.
     pub fn owner(&self, tx: TxId) -> Option<LegId> {
         self.all.get(&tx)?.owner
+    }
+
+    /// The leg for which something left under this ticket.
+    pub fn sender(&self, ticket: Ticket) -> Option<LegId> {
+        self.owner(TxId(ticket.0))
     }
 
     /// A request turned out to serve this leg.
@@ -300,8 +326,10 @@ impl Transactions {
             && at <= now
         {
             self.deadlines.pop();
-            if let Some(transaction) = self.all.get_mut(&tx) {
-                transaction.scheduled = None;
+            match self.all.get_mut(&tx) {
+                Some(transaction) if transaction.scheduled == Some(at) => transaction.scheduled = None,
+                // It has been over or scheduled earlier since.
+                Some(_) | None => continue,
             }
             self.drive(tx, out, |machine, actions| match machine {
                 Machine::InviteClient(client) => client.expire(now, actions),
@@ -321,6 +349,10 @@ impl Transactions {
         self.refused += 1;
         let mut response = Response::to(request, 503);
         response.headers.push(crate::message::Name::RetryAfter, "5");
+        // RFC 3261 §8.2.7: without memory, and yet the same for each repetition.
+        if let Some(branch) = request.via().ok().and_then(|via| via.branch().map(str::to_owned)) {
+            response.tag_to(&branch);
+        }
         let transmit = Transmit {
             path: key::response_path(request, path),
             payload: response.to_bytes(),
@@ -329,19 +361,14 @@ impl Transactions {
         out.push(TxOutput::Transmit { owner: None, transmit });
     }
 
-    fn cancel(&mut self, now: Mono, request: Request, key: ServerKey, path: Path, out: &mut Vec<TxOutput>) {
+    fn cancel(&mut self, request: Request, key: ServerKey, path: Path, out: &mut Vec<TxOutput>) {
         let invite = self.servers.get(&key.invite()).copied();
-        let tx = self.add_server(&request, key, path, out);
-        // RFC 3261 §9.2: 200 when there is such an INVITE, whatever becomes of it; 481 otherwise.
-        let status = if invite.is_some() { 200 } else { 481 };
-        self.respond(now, tx, &Response::to(&request, status), out);
-        if let Some(invite) = invite {
-            let owner = self.owner(invite);
-            out.push(TxOutput::Cancel { invite, owner, peer: path.remote, request });
-        }
+        let (tx, _) = self.add_server(&request, key, path);
+        let owner = invite.and_then(|invite| self.owner(invite));
+        out.push(TxOutput::Cancel { tx, invite, owner, peer: path.remote, request });
     }
 
-    fn add_server(&mut self, request: &Request, key: ServerKey, path: Path, out: &mut Vec<TxOutput>) -> TxId {
+    fn add_server(&mut self, request: &Request, key: ServerKey, path: Path) -> (TxId, Vec<Action>) {
         let mut actions = Vec::new();
         let reliable = path.transport.is_reliable();
         let machine = if request.method == Method::Invite {
@@ -350,8 +377,24 @@ impl Transactions {
             Machine::Server(Server::start(self.timing, reliable))
         };
         let tx = self.add(machine, (key::response_path(request, path), None), None, Some(key));
-        self.carry_out(tx, actions, out);
-        tx
+        (tx, actions)
+    }
+
+    fn is_accepted(&self, tx: TxId) -> bool {
+        let machine = self.all.get(&tx).map(|transaction| &transaction.machine);
+        matches!(machine, Some(Machine::InviteServer(server)) if server.is_accepted())
+    }
+
+    fn seen<M: Clone + Into<Message>>(
+        &self,
+        tx: TxId,
+        peer: SocketAddr,
+        message: &M,
+        out: &mut Vec<TxOutput>,
+    ) {
+        if let Some(owner) = self.owner(tx) {
+            out.push(TxOutput::Seen { owner, peer, message: message.clone().into() });
+        }
     }
 
     fn add(
@@ -393,8 +436,7 @@ impl Transactions {
                 }
                 Action::Respond(response) => {
                     if let Some(transaction) = self.all.get(&tx) {
-                        let (owner, peer) = (transaction.owner, transaction.path.remote);
-                        out.push(TxOutput::Response { tx, owner, peer, response });
+                        out.push(TxOutput::Response { tx, owner: transaction.owner, response });
                     }
                 }
                 Action::Timeout => self.ended_unanswered(tx, false, out),

@@ -52,7 +52,6 @@ impl Timers {
         self.leave = Some(now + interval);
     }
 
-
     /// When the next one is due.
     pub fn next(&self) -> Option<Mono> {
         match (self.resend.map(|(at, _)| at), self.leave) {

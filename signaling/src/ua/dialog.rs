@@ -118,10 +118,11 @@ impl Dialog {
         newer
     }
 
-    /// Takes a new target from a target refresh request or its answer (RFC 3261 §12.2.1.2).
-    pub fn refresh(&mut self, contact: Option<NameAddr>) {
+    /// Takes a new target from a target refresh request or its answer (RFC 3261 §12.2.1.2), which came
+    /// this way.
+    pub fn refresh(&mut self, contact: Option<NameAddr>, way: Path) {
         if let Some(contact) = contact {
-            self.path = next_hop(&contact.uri, &self.routes, self.path);
+            self.path = next_hop(&contact.uri, &self.routes, way);
             self.target = RawUri::from(contact.uri);
         }
     }
@@ -130,7 +131,7 @@ impl Dialog {
     pub fn retarget(&mut self, remote: &NameAddr, contact: Option<NameAddr>) {
         self.remote = remote.to_string();
         self.remote_tag = remote.tag().unwrap_or_default().to_owned();
-        self.refresh(contact);
+        self.refresh(contact, self.path);
     }
 
     /// Whether a message with this Call-ID and these tags belongs here.

@@ -103,6 +103,15 @@ impl Leg {
         }
     }
 
+    /// The tag of our answers, or of our requests.
+    pub fn local_tag(&self) -> Option<&str> {
+        match &self.state {
+            State::Offered(offered) => Some(&offered.tag),
+            State::Up(session) => Some(&session.dialog.local_tag),
+            State::Calling(_) | State::Gone => None,
+        }
+    }
+
     pub fn is_gone(&self) -> bool {
         matches!(self.state, State::Gone)
     }

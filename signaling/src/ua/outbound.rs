@@ -13,6 +13,7 @@ use super::dialog::Dialog;
 use super::leg::{Body, Leg, State};
 use super::session::Session;
 use crate::message::{Method, Name, Request, Response};
+use crate::sdp::RemoteSdp;
 use crate::transaction::TxId;
 use crate::wire::Path;
 
@@ -24,7 +25,17 @@ enum Cancel {
     /// Wanted, and waiting for a provisional answer.
     Waiting(Cause),
     /// Sent; a final answer must come by then.
-    Sent { patience: Mono },
+    Sent { patience: Mono, cause: Cause },
+}
+
+impl Cancel {
+    /// Why it is wanted, when it is.
+    fn cause(self) -> Option<Cause> {
+        match self {
+            Cancel::No => None,
+            Cancel::Waiting(cause) | Cancel::Sent { cause, .. } => Some(cause),
+        }
+    }
 }
 
 /// We call and have not been answered.
@@ -43,7 +54,7 @@ impl Calling {
     pub fn deadline(&self) -> Option<Mono> {
         match self.cancel {
             Cancel::No | Cancel::Waiting(_) => None,
-            Cancel::Sent { patience } => Some(patience),
+            Cancel::Sent { patience, .. } => Some(patience),
         }
     }
 }
@@ -75,7 +86,7 @@ impl Leg {
                 desk.tx.send(desk.now.mono, cancel, path, Some(self.id), desk.tx_out);
                 // RFC 3261 §9.1: no final answer within 64*T1 of the CANCEL ends the INVITE.
                 let patience = desk.now.mono + desk.tx.timing().patience() + Duration::from_millis(1);
-                calling.cancel = Cancel::Sent { patience };
+                calling.cancel = Cancel::Sent { patience, cause };
             }
             None => calling.cancel = Cancel::Waiting(cause),
         }
@@ -119,13 +130,20 @@ impl Leg {
             return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError });
         };
         desk.dialogs.insert(dialog.local_tag.clone(), self.id);
-        let cancelled = calling.cancel != Cancel::No;
-        let body = self.read_body(response.headers.content_type(), &response.body);
+        let body = match self.read_body(response.headers.content_type(), &response.body) {
+            // Some phones do not repeat the answer that they gave with early media.
+            Body::Empty => {
+                self.remote_sdp.as_ref().and_then(RemoteSdp::description).map_or(Body::Empty, Body::Audio)
+            }
+            other => other,
+        };
         let session = Session::accepted(desk, self.id, dialog);
         self.state = State::Up(Box::new(session));
+        // A CANCEL that crossed the 200: acknowledged above, and ended.
+        if let Some(cause) = calling.cancel.cause() {
+            return self.bye(desk, cause);
+        }
         match body {
-            // A CANCEL that crossed the 200: acknowledged above, and ended.
-            _ if cancelled => self.bye(desk, Cause::NormalClearing),
             Body::Audio(description) => self.tell(desk, LegEvent::Answered { description }),
             Body::Empty | Body::Unusable(..) => {
                 self.bye(desk, Cause::IncompatibleDestination);

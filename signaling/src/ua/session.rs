@@ -126,6 +126,13 @@ impl Session {
         });
     }
 
+    /// The dialog ends: what a re-INVITE of ours would bring matters no more.
+    fn stop_asking(&mut self, desk: &mut Desk<'_>) {
+        if let Some(Asking::Sent { tx, .. }) = self.asking.take() {
+            desk.tx.abandon(tx, desk.tx_out);
+        }
+    }
+
     fn acknowledge(&mut self, desk: &mut Desk<'_>, leg: LegId, cseq: u32) {
         let bytes = self.dialog.ack(cseq, desk.identity, desk.tokens).to_bytes();
         desk.transmit(self.dialog.path, bytes.clone(), Some(leg));
@@ -159,14 +166,15 @@ impl Leg {
         }
     }
 
-    /// Ends it; waits for the ACK of our 2xx first, as the peer has no dialog before (RFC 3261 §15).
+    /// Ends it; waits for the ACK of our first 2xx, as the peer has no dialog before (RFC 3261 §15).
     pub(crate) fn bye(&mut self, desk: &mut Desk<'_>, cause: Cause) {
         self.refuse_modify(desk, 487, cause);
         let Some(session) = self.session() else { return };
-        if session.unacknowledged.is_some() {
+        if session.unacknowledged.as_ref().is_some_and(|waiting| !waiting.modifies) {
             session.bye_after_ack = Some(cause);
             return;
         }
+        session.stop_asking(desk);
         let mut bye = session.dialog.request(Method::Bye, desk.identity, desk.tokens);
         bye.headers.push(Name::Reason, reason_value(cause));
         let (path, tag) = (session.dialog.path, session.dialog.local_tag.clone());
@@ -181,6 +189,7 @@ impl Leg {
         let response = self.response(desk, request, 200, "", path);
         desk.respond(tx, &response);
         if let Some(session) = self.session() {
+            session.stop_asking(desk);
             let tag = session.dialog.local_tag.clone();
             desk.dialogs.remove(&tag);
         }
@@ -232,11 +241,23 @@ impl Leg {
             response.headers.push(Name::RetryAfter, desk.tokens.below(10).to_string());
             return desk.respond(tx, &response);
         }
-        if matches!(session.asking, Some(Asking::Sent { .. })) {
+        let our_offer_waits = session.unacknowledged.as_ref().is_some_and(|waiting| waiting.offered);
+        if our_offer_waits || matches!(session.asking, Some(Asking::Sent { .. })) {
             let response = self.response(desk, &request, 491, "", path);
             return desk.respond(tx, &response);
         }
-        session.dialog.refresh(request.headers.contact().ok());
+        session.dialog.refresh(request.headers.contact().ok(), path);
+        if session.unacknowledged.take().is_some() {
+            // Its ACK was lost, but whoever re-INVITEs has our 2xx.
+            match session.bye_after_ack.take() {
+                Some(cause) => {
+                    let response = self.response(desk, &request, 487, "", path);
+                    desk.respond(tx, &response);
+                    return self.bye(desk, cause);
+                }
+                None => self.tell(desk, LegEvent::Confirmed { description: None }),
+            }
+        }
         let offer = match self.read_body(request.headers.content_type(), &request.body) {
             Body::Empty => None,
             Body::Audio(description) => Some(description),
@@ -295,7 +316,7 @@ impl Leg {
             100..=199 => {}
             200..=299 => {
                 session.asking = None;
-                session.dialog.refresh(response.headers.contact().ok());
+                session.dialog.refresh(response.headers.contact().ok(), session.dialog.path);
                 let cseq = response.cseq().map_or(session.dialog.local_cseq, |cseq| cseq.number);
                 session.acknowledge(desk, id, cseq);
                 let body = self.read_body(response.headers.content_type(), &response.body);

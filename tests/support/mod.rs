@@ -1,0 +1,14 @@
+//! A network on virtual time around the switch: phones that do what a test says, ports, a store, and
+//! checks after every step. Nothing sleeps and nothing reads a clock.
+
+mod checks;
+mod phone;
+mod picture;
+mod sdp;
+mod site;
+mod world;
+
+pub use phone::Phone;
+pub use sdp::{Sdp, sdp};
+pub use site::sample;
+pub use world::World;
