@@ -8,7 +8,7 @@ use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::combinator::{all_consuming, eof, map, not, opt, recognize};
 use nom::multi::separated_list1;
-use nom::sequence::{delimited, separated_pair, terminated};
+use nom::sequence::{delimited, preceded, separated_pair, terminated};
 use serde::{Deserialize, Serialize};
 
 use super::grammar::{
@@ -129,7 +129,8 @@ fn list(input: &str) -> Parsed<'_, Vec<AuthParam>> {
 }
 
 fn param(input: &str) -> Parsed<'_, AuthParam> {
-    let bare = take_while1(is_bare);
+    // `a==` is a token in place of parameters, wherever it stands.
+    let bare = preceded(not(tag("=")), take_while1(is_bare));
     let value = alt((
         map(quoted, |text| (unquote(text).into_owned(), true)),
         map(bare, |text: &str| (text.to_owned(), false)),

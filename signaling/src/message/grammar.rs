@@ -77,8 +77,9 @@ pub(crate) fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\r' | '\n' | '\0' => out.push(' '),
+            // NUL may stand there, but only escaped.
+            '"' | '\\' | '\0' => out.extend(['\\', c]),
+            '\r' | '\n' => out.push(' '),
             c => out.push(c),
         }
     }
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn quoting_is_undone_by_unquoting() {
-        for text in ["", "plain", r#"a "b" \c"#, "ü, ;<>"] {
+        for text in ["", "plain", r#"a "b" \c"#, "ü, ;<>", "\u{1}\0"] {
             let mut out = String::new();
             push_quoted(&mut out, text);
             assert_eq!(quoted(&out), Ok(("", out.as_str())));

@@ -2,7 +2,7 @@
 
 /// Bytes of a whole message: what a datagram can carry.
 pub const MESSAGE_MAX: usize = 65_535;
-/// Header lines of a message, after unfolding.
+/// Header lines of a message after unfolding, Content-Length not counted.
 pub const HEADERS_MAX: usize = 128;
 /// Bytes of the start line, and of one header line with its continuation lines.
 pub const LINE_MAX: usize = 8_192;

@@ -136,11 +136,10 @@ fn request_line(line: &[u8]) -> Piece<'_, RequestLine<'_>> {
 /// The headers and the body.
 fn head(datagram: &Bytes, lines: &mut Lines<'_>) -> Result<(Headers, Bytes), Fault> {
     let mut headers = Vec::with_capacity(HEADERS_USUAL);
+    // Content-Length is not counted: what we print has one even when what came had none.
+    let mut counted = 0;
     let mut length = None;
     for line in lines.by_ref() {
-        if headers.len() == HEADERS_MAX {
-            return Err(Fault::TooManyHeaders);
-        }
         if line.text.len() > LINE_MAX {
             return Err(Fault::HeaderTooLong(line.text.len()));
         }
@@ -150,8 +149,13 @@ fn head(datagram: &Bytes, lines: &mut Lines<'_>) -> Result<(Headers, Bytes), Fau
         if value.contains(&b'\r') {
             return Err(Fault::HeaderLine(headers.len() + 1));
         }
-        if name == Name::ContentLength && length.replace(declared(&value)?).is_some() {
+        if name != Name::ContentLength {
+            counted += 1;
+        } else if length.replace(declared(&value)?).is_some() {
             return Err(Fault::ContentLengthTwice);
+        }
+        if counted > HEADERS_MAX {
+            return Err(Fault::TooManyHeaders);
         }
         headers.push(Header { name, value });
     }

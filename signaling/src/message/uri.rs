@@ -153,10 +153,10 @@ impl Uri {
 }
 
 /// Whether no parameter of `a` contradicts `b`: those in both are equal, and those that never have a
-/// default are not in one alone (RFC 3261 §19.1.4).
+/// default are not in one alone (RFC 3261 §19.1.4). Of those given twice the first counts.
 fn params_match(a: &Params, b: &Params) -> bool {
     const NEVER_ALONE: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
-    a.iter().all(|(name, value)| match (value, b.find(name)) {
+    a.iter().all(|(name, _)| match (a.get(name), b.find(name)) {
         (_, None) => !NEVER_ALONE.iter().any(|never| never.eq_ignore_ascii_case(name)),
         (None, Some(found)) => found.is_none(),
         (Some(_), Some(None)) => false,

@@ -124,3 +124,11 @@ fn a_header_is_named_alike_by_all_readers() {
     let request = request(&invite("X-A \t : 1\nx-a:2\n"));
     assert_eq!(request.headers.all(&Name::from_bytes(b"X-a")).collect::<Vec<_>>(), [b"1", b"2"]);
 }
+
+#[test]
+fn the_limit_of_headers_leaves_room_for_content_length() {
+    let full = request(&invite(&"X: y\n".repeat(HEADERS_MAX - 5)));
+    let again = Message::parse(full.to_bytes()).unwrap();
+    assert_eq!(again.headers().len(), HEADERS_MAX + 1);
+    assert!(parse(&format!("OPTIONS sip:h SIP/2.0\nl: 0\n{}", "X: y\n".repeat(HEADERS_MAX) + "\n")).is_ok());
+}

@@ -100,6 +100,7 @@ fn uris_match_as_the_rfc_says() {
             "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
         ),
         ("tel:+1-212-555", "tel:+1212555"),
+        ("sip:h;x=1;x=2", "sip:h;x=1;X=2"),
     ];
     let apart = [
         ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
@@ -285,6 +286,7 @@ fn malformed_authentication_parameters() {
         "Digest a=\"x",
         "Digest a=1 b=2",
         "Digest, =1",
+        "Digest ,a==",
         "Digest a=,",
         "Digest a=b c",
         "\"x\"",
