@@ -167,7 +167,8 @@ fn is_true(text: &str) -> bool {
 }
 
 /// Whether `uri` names what the request is for (RFC 7616 §3.4.6). Phones leave out ports and parameters, or
-/// write a user's escapes otherwise; whom and which host they mean is what must not differ.
+/// write a user's escapes otherwise; which host they mean, and whom if they name anybody, must not differ.
+/// SIPp names nobody: it hashes the address of the server whatever it asks for.
 fn same_target(uri: &str, target: &RawUri) -> bool {
     if uri == target.as_str() {
         return true;
@@ -176,7 +177,8 @@ fn same_target(uri: &str, target: &RawUri) -> bool {
     match (uri.parse(), target.parse()) {
         (Ok(a), Ok(b)) => {
             let same_kind = a.scheme == b.scheme || a.scheme.is_sip() && b.scheme.is_sip();
-            same_kind && a.host == b.host && a.user_decoded() == b.user_decoded()
+            let same_user = a.user_decoded() == b.user_decoded() || a.user_decoded().is_none();
+            same_kind && a.host == b.host && same_user
         }
         _ => false,
     }
@@ -373,7 +375,9 @@ mod tests {
             ("sip:1002@PBX;user=phone", "sip:1002@pbx", true),
             ("sips:%31002@pbx", "sip:1002@pbx", true),
             ("sip:1003@pbx", "sip:1002@pbx", false),
-            ("sip:pbx", "sip:1002@pbx", false),
+            ("sip:pbx:5060", "sip:1002@pbx", true),
+            ("sip:1002@pbx", "sip:pbx", false),
+            ("sip:other", "sip:1002@pbx", false),
             ("sip:1002@other", "sip:1002@pbx", false),
             ("tel:+49-30-1", "tel:+49301", true),
             ("tel:+49301", "sip:+49301@pbx", false),
