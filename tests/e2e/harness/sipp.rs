@@ -1,0 +1,145 @@
+//! SIPp: phones that say exactly what a scenario file says.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::lab::{self, Lab};
+use super::process::Process;
+
+/// How a SIPp speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// A SIPp before it starts.
+pub struct Sipp<'l> {
+    lab: &'l Lab,
+    file: &'static str,
+    replaced: Vec<(&'static str, String)>,
+    local: SocketAddr,
+    transport: Transport,
+    arguments: Vec<String>,
+    seconds: u64,
+}
+
+/// A SIPp that runs.
+pub struct Run {
+    process: Process,
+    file: &'static str,
+    patience: Duration,
+}
+
+impl<'l> Sipp<'l> {
+    /// A phone of `number` on a port of its own, that plays a file of `tests/e2e/sipp`.
+    pub fn new(lab: &'l Lab, file: &'static str, number: &str, port: u16) -> Sipp<'l> {
+        Sipp {
+            lab,
+            file,
+            replaced: vec![("ME", number.to_string()), ("PASSWORD", format!("dialtone-{number}"))],
+            local: SocketAddr::from(([127, 0, 0, 1], port)),
+            transport: Transport::Udp,
+            arguments: vec!["-m".into(), "1".into()],
+            seconds: 30,
+        }
+    }
+
+    /// Fills in `@KEY@` in the file.
+    pub fn set(mut self, key: &'static str, value: impl ToString) -> Self {
+        self.replaced.retain(|(known, _)| *known != key);
+        self.replaced.push((key, value.to_string()));
+        self
+    }
+
+    /// The number to dial.
+    pub fn dial(mut self, number: &str) -> Self {
+        self.arguments.extend(["-s".into(), number.into()]);
+        self
+    }
+
+    /// Over UDP or TCP.
+    pub fn over(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// On `[::1]`.
+    pub fn ipv6(mut self) -> Self {
+        self.local = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], self.local.port()));
+        self
+    }
+
+    /// Echoes voice that comes to the port of its `-mp`.
+    pub fn rtp_echo(self) -> Self {
+        self.arguments(&["-rtp_echo"])
+    }
+
+    /// More of the command line.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// So many calls, so many of them per second.
+    pub fn calls(self, calls: u32, per_second: u32) -> Self {
+        let (calls, rate) = (calls.to_string(), per_second.to_string());
+        self.arguments(&["-m", &calls, "-r", &rate])
+    }
+
+    /// Runs it to its end, which must be a success.
+    pub fn run(self) {
+        self.start().finish();
+    }
+
+    /// Starts it as a phone that waits for calls; returns when it listens.
+    pub fn listen(self) -> Run {
+        let (table, local) = (if self.transport == Transport::Tcp { "tcp" } else { "udp" }, self.local);
+        let run = self.start();
+        lab::bound(table, local);
+        run
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Run {
+        let stem = self.file.trim_end_matches(".xml");
+        let file = self.lab.fresh(stem, "xml");
+        fs::write(&file, self.scenario()).unwrap();
+        let (ip, port) = (self.local.ip().to_string(), self.local.port());
+        let server = if self.local.is_ipv6() { "[::1]:5060" } else { "127.0.0.1:5060" };
+        let mut command = Command::new("sipp");
+        command.arg(server).arg("-sf").arg(&file).args(["-i", &ip, "-p", &port.to_string()]);
+        command.args(["-mi", &ip, "-mp", &(port + 20_000).to_string()]);
+        command.args(["-t", if self.transport == Transport::Tcp { "t1" } else { "u1" }]);
+        command.args(["-nostdin", "-timeout_error", "-timeout", &self.seconds.to_string()]);
+        command.args(["-recv_timeout", "15000"]);
+        command.args(["-trace_err", "-error_file"]).arg(self.lab.fresh(stem, "errors.log"));
+        command.args(["-trace_msg", "-message_file"]).arg(self.lab.fresh(stem, "messages.log"));
+        command.args(&self.arguments);
+        let process = Process::start(&mut command, "sip-tester", &self.lab.fresh(stem, "screen"));
+        Run { process, file: self.file, patience: Duration::from_secs(self.seconds + 5) }
+    }
+
+    fn scenario(&self) -> String {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/sipp").join(self.file);
+        let mut scenario = fs::read_to_string(file).unwrap();
+        for (key, value) in &self.replaced {
+            scenario = scenario.replace(&format!("@{key}@"), value);
+        }
+        let key = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_uppercase());
+        let unset = scenario.split('@').find(key);
+        assert_eq!(unset, None, "a key of {} is not set", self.file);
+        scenario
+    }
+}
+
+impl Run {
+    /// Waits for its end, which must be a success.
+    pub fn finish(mut self) {
+        let status = self.process.wait(self.patience);
+        assert_eq!(status.code(), Some(0), "sipp {} ended with {status}", self.file);
+    }
+}

@@ -1,0 +1,32 @@
+//! The calls of the kernel that the standard library does not offer.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Gives this thread, and every process that it starts, a network of its own.
+pub fn leave_the_network() -> io::Result<()> {
+    // SAFETY: no pointers; a network namespace belongs to the thread alone.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
+}
+
+/// Sends a signal to a process that we started and have not waited for.
+pub fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::kill(pid, signal) })
+}
+
+/// Lets the process end with the thread that starts it, however that ends.
+pub fn die_with_us(command: &mut Command) {
+    // SAFETY: prctl is async-signal-safe and allocates nothing.
+    unsafe {
+        command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)));
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

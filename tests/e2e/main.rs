@@ -1,0 +1,13 @@
+//! Dialtone as it is shipped, with real clients on a loopback of each scenario's own.
+//!
+//! Each test is a scenario: it starts the release binary and its phones inside a private network
+//! namespace, so that scenarios run side by side on port 5060. At the end the server must have forgotten
+//! everything but the records, and stop when told.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+// Tests of processes read the clock: a peer that says nothing is waited for until a deadline.
+#![allow(clippy::disallowed_methods)]
+
+mod harness;
+
+mod sipp_calls;
