@@ -62,7 +62,8 @@ fn messages(c: &mut Criterion) {
     group.bench_function("parse_views", |b| {
         b.iter(|| {
             let request = request(black_box(&wire));
-            black_box((request.via(), request.from(), request.to(), request.contact(), request.cseq()));
+            let views = (request.via(), request.from(), request.to(), request.contact(), request.cseq());
+            black_box(&views);
             request
         })
     });
