@@ -46,42 +46,71 @@ pub enum ContactChange {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Endpoint {
     contacts: SmallVec<[Contact; 2]>,
-    legs: SmallVec<[Activity; 2]>,
+    /// Branches that alert it.
+    alerting: u32,
+    /// Legs that it talks on, or calls with.
+    talking: u32,
+    /// Of those, the ones that it holds.
+    held: u32,
 }
 
+/// What one leg means for its phone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Activity {
-    leg: LegId,
-    side: Side,
-    state: LegState,
+    endpoint: Number,
+    alerting: bool,
+    talking: bool,
     held: bool,
+}
+
+impl Activity {
+    fn new(endpoint: &str, side: Side, state: LegState, held: bool) -> Self {
+        let (alerting, talking) = match (side, state) {
+            (Side::Outbound, LegState::Ringing | LegState::Early) => (true, false),
+            // A branch that has not rung yet says nothing about the phone.
+            (Side::Outbound, LegState::Down) => (false, false),
+            (Side::Outbound, LegState::Ring | LegState::Up) | (Side::Inbound, _) => (false, true),
+        };
+        Activity { endpoint: endpoint.to_owned(), alerting, talking, held: talking && held }
+    }
 }
 
 impl Endpoint {
     fn state(&self) -> DeviceState {
-        let alerting = |activity: &Activity| {
-            activity.side == Side::Outbound && matches!(activity.state, LegState::Ringing | LegState::Early)
-        };
-        // A branch that has not rung yet says nothing about the phone.
-        let quiet = |activity: &Activity| activity.side == Side::Outbound && activity.state == LegState::Down;
-        let ringing = self.legs.iter().any(alerting);
-        let mut talking =
-            self.legs.iter().filter(|activity| !alerting(activity) && !quiet(activity)).peekable();
-        match (talking.peek().is_some(), ringing) {
+        match (self.talking > 0, self.alerting > 0) {
             (true, true) => DeviceState::RingInUse,
-            (true, false) if talking.all(|activity| activity.held) => DeviceState::OnHold,
+            (true, false) if self.held == self.talking => DeviceState::OnHold,
             (true, false) => DeviceState::InUse,
             (false, true) => DeviceState::Ringing,
             (false, false) if self.contacts.is_empty() => DeviceState::Unavailable,
             (false, false) => DeviceState::Idle,
         }
     }
+
+    fn begin(&mut self, activity: &Activity) {
+        self.alerting += u32::from(activity.alerting);
+        self.talking += u32::from(activity.talking);
+        self.held += u32::from(activity.held);
+    }
+
+    fn end(&mut self, activity: &Activity) {
+        self.alerting -= u32::from(activity.alerting);
+        self.talking -= u32::from(activity.talking);
+        self.held -= u32::from(activity.held);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.contacts.is_empty() && self.alerting + self.talking == 0
+    }
 }
 
 /// Every endpoint that has a contact or a leg.
+///
+/// **Invariant:** a change costs the same however many legs an endpoint has: a trunk has thousands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Endpoints {
     by_number: HashMap<Number, Endpoint>,
+    legs: HashMap<LegId, Activity>,
 }
 
 impl Endpoints {
@@ -123,15 +152,21 @@ impl Endpoints {
         held: bool,
         facts: &mut Vec<Fact>,
     ) {
+        let activity = Activity::new(endpoint, side, state, held);
+        let before = self.legs.insert(leg, activity.clone());
         self.change(endpoint, facts, |entry| {
-            entry.legs.retain(|old| old.leg != leg);
-            entry.legs.push(Activity { leg, side, state, held });
+            if let Some(before) = &before {
+                entry.end(before);
+            }
+            entry.begin(&activity);
         });
     }
 
     /// A leg of the endpoint is over.
-    pub fn leg_ended(&mut self, endpoint: &str, leg: LegId, facts: &mut Vec<Fact>) {
-        self.change(endpoint, facts, |entry| entry.legs.retain(|old| old.leg != leg));
+    pub fn leg_ended(&mut self, leg: LegId, facts: &mut Vec<Fact>) {
+        if let Some(activity) = self.legs.remove(&leg) {
+            self.change(&activity.endpoint, facts, |entry| entry.end(&activity));
+        }
     }
 
     fn change(&mut self, endpoint: &str, facts: &mut Vec<Fact>, what: impl FnOnce(&mut Endpoint)) {
@@ -141,8 +176,8 @@ impl Endpoints {
         let Some(entry) = self.by_number.get_mut(endpoint) else { return };
         let before = entry.state();
         what(entry);
-        let state = entry.state();
-        if entry.contacts.is_empty() && entry.legs.is_empty() {
+        let (state, gone) = (entry.state(), entry.is_gone());
+        if gone {
             self.by_number.remove(endpoint);
         }
         if state != before {
@@ -179,13 +214,16 @@ mod tests {
             endpoints.leg("1001", leg, side, state, held, &mut facts);
             assert_eq!(endpoints.state("1001"), expected, "{leg:?} {state:?}");
         }
-        endpoints.leg_ended("1001", call, &mut facts);
-        endpoints.leg_ended("1001", second, &mut facts);
+        endpoints.leg_ended(call, &mut facts);
+        endpoints.leg_ended(second, &mut facts);
         endpoints.apply(
             ContactChange::Removed { endpoint: "1001".into(), contact: id, expired: true },
             &mut facts,
         );
         assert_eq!(endpoints.state("1001"), DeviceState::Unavailable);
-        assert!(endpoints.by_number.is_empty(), "nothing is kept of a phone that is gone");
+        assert!(
+            endpoints.by_number.is_empty() && endpoints.legs.is_empty(),
+            "nothing is kept of a phone that is gone"
+        );
     }
 }

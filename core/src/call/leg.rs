@@ -159,6 +159,6 @@ impl Leg {
             desk.media(MediaCommand::Release { port: port.port });
         }
         desk.fact(Fact::LegEnded { leg: self.id, call: self.call, cause });
-        desk.device(|endpoints, facts| endpoints.leg_ended(&self.endpoint, self.id, facts));
+        desk.device(|endpoints, facts| endpoints.leg_ended(self.id, facts));
     }
 }
