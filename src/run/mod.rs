@@ -123,7 +123,7 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
         .map_err(|error| ServeError::Io("open the records", error))?;
 
     let (site, subscribers) = (Arc::new(loaded.site.clone()), Arc::new(subscribers(&loaded)));
-    let nonce_key = NonceKey::new(nonce_secret(&config)?);
+    let nonce_key = NonceKey::new(nonce_secret(&config, data.boot())?);
     let engine = start_media(&config, &queue)?;
     let transports = start_sip(&config, clock, &queue, &subscribers, &nonce_key).await?;
 
@@ -350,13 +350,14 @@ fn random_bytes() -> Result<[u8; 32], ServeError> {
     Ok(bytes)
 }
 
-/// The configured secret stretched to a key, so that nonces outlive a restart; random without one.
-fn nonce_secret(config: &Config) -> Result<[u8; 32], ServeError> {
+/// The configured secret and the boot, stretched to a key; random without a secret. A key must not
+/// outlive the process: what was used of a nonce is forgotten with it, and could be replayed.
+fn nonce_secret(config: &Config, boot: u32) -> Result<[u8; 32], ServeError> {
     let secret = config.auth.nonce_secret.reveal();
     if secret.is_empty() {
         return random_bytes();
     }
-    let digest = Algorithm::Sha256.hash(&[secret.as_bytes()]);
+    let digest = Algorithm::Sha256.hash(&[secret.as_bytes(), &boot.to_be_bytes()]);
     Ok(std::array::from_fn(|index| digest.as_bytes().get(index).copied().unwrap_or(0)))
 }
 
