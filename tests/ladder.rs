@@ -1,8 +1,23 @@
 //! Golden ladders: one picture for each flow of a call or a registration, on virtual time.
-#![allow(unused_crate_dependencies)]
 
 #[allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 mod support;
 
 #[path = "ladder/calls.rs"]
 mod calls;
+#[path = "ladder/cancel.rs"]
+mod cancel;
+#[path = "ladder/changes.rs"]
+mod changes;
+#[path = "ladder/codecs.rs"]
+mod codecs;
+#[path = "ladder/flows.rs"]
+mod flows;
+#[path = "ladder/forks.rs"]
+mod forks;
+#[path = "ladder/losses.rs"]
+mod losses;
+#[path = "ladder/refusals.rs"]
+mod refusals;
+#[path = "ladder/register.rs"]
+mod register;

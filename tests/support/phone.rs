@@ -130,6 +130,7 @@ impl Set {
                 self.invite_in = Some(request.clone());
                 Vec::new()
             }
+            Method::Bye if self.manual => Vec::new(),
             Method::Bye => {
                 let status = if self.dialog.take().is_some() { 200 } else { 481 };
                 vec![Response::to(request, status).into()]
@@ -266,9 +267,68 @@ impl Phone {
         self.set(|set| set.manual = true);
     }
 
+    pub fn automatic(&self) {
+        self.set(|set| set.manual = false);
+    }
+
+    /// Takes over another phone's dialog, as somebody who listened could.
+    pub fn steals(&self, other: &Phone) {
+        let dialog = other.set(|set| set.dialog.clone());
+        self.set(|set| set.dialog = dialog);
+    }
+
+    /// It can no longer prove who it is.
+    pub fn untrusted(&self) {
+        self.set(|set| set.trusted = false);
+    }
+
+    pub fn trusted(&self) {
+        self.set(|set| set.trusted = true);
+    }
+
+    /// It uses the nonce count of its last request once more.
+    pub fn counts_again(&self) {
+        self.set(|set| set.nonce_count -= 1);
+    }
+
+    pub fn set_sdp(&self, sdp: Sdp) {
+        self.set(|set| set.sdp = sdp);
+    }
+
     /// The next so many messages to it whose summary begins like this do not arrive.
     pub fn loses(&self, prefix: &str, count: u32) {
         self.set(|set| set.losses.push((prefix.into(), count)));
+    }
+
+    /// What it sent last.
+    pub fn sent(&self) -> Message {
+        self.set(|set| set.last_sent.clone()).expect("a message")
+    }
+
+    /// What happens meanwhile does not concern the dialog that it is in.
+    pub fn keeps_its_dialog(&self, meanwhile: impl FnOnce()) {
+        let dialog = self.set(|set| set.dialog.clone());
+        meanwhile();
+        self.set(|set| set.dialog = dialog);
+    }
+
+    /// An ACK under the Via of the INVITE, as some phones send it.
+    pub fn ack_as(&self, via: &str) {
+        let ack = self.set(|set| {
+            let mut ack = set.within(Method::Ack);
+            ack.headers.set(Name::Via, via);
+            ack
+        });
+        self.send(ack);
+    }
+
+    /// Its next request within the dialog has an older number.
+    pub fn rewinds(&self, by: u32) {
+        self.set(|set| set.dialog.as_mut().expect("a dialog").cseq -= by);
+    }
+
+    pub fn steps_forward(&self, by: u32) {
+        self.set(|set| set.dialog.as_mut().expect("a dialog").cseq += by);
     }
 
     /// Its last message is sent once more.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dialtone::ladder::{Rung, What};
 use dialtone::recorder::{Recorder, summary};
-use dialtone::switch::{Effect, Input, Switch};
+use dialtone::switch::{Effect, Input, Switch, SwitchCounts};
 use dialtone_core::cdr::{Cdr, CdrFold};
 use dialtone_core::command::{Command, Reply};
 use dialtone_core::event::Side;
@@ -194,6 +194,10 @@ impl World {
         for token in held {
             self.input(Input::Sip(SipInput::Persisted(token)));
         }
+    }
+
+    pub fn counts(&self) -> SwitchCounts {
+        self.0.borrow().switch.counts()
     }
 
     pub fn facts(&self) -> Vec<Fact> {

@@ -1,0 +1,168 @@
+//! Changes of a stream while two talk: RFC 3261 §14, RFC 3264 §8.
+
+use dialtone_core::Direction;
+use dialtone_core::event::{DeviceState, Fact};
+use dialtone_signaling::message::Name;
+
+use super::calls::{connect, talking};
+use super::support::{World, sdp};
+
+fn states(world: &World, number: &str) -> Vec<DeviceState> {
+    let of = |fact: Fact| match fact {
+        Fact::DeviceStateChanged { endpoint, state } if endpoint == number => Some(state),
+        _ => None,
+    };
+    world.facts().into_iter().filter_map(of).collect()
+}
+
+#[test]
+fn the_caller_holds_and_resumes() {
+    let (world, alice, bob) = talking();
+    alice.reinvite(sdp("pcmu pcma te").direction(Direction::SendOnly));
+    assert!(alice.last("200").to_string().contains("a=recvonly"));
+    alice.ack();
+    world.advance(5000);
+    alice.reinvite(sdp("pcmu pcma te"));
+    assert!(alice.last("200").to_string().contains("a=sendrecv"));
+    alice.ack();
+    world.advance(1000);
+    assert_eq!(bob.got("re-INVITE").len(), 0, "the other phone need not know");
+    alice.bye();
+    use DeviceState::{Idle, InUse, OnHold};
+    assert_eq!(states(&world, "1001"), [Idle, InUse, OnHold, InUse, Idle]);
+    world.check("hold_sendonly");
+}
+
+#[test]
+fn the_caller_holds_with_inactive() {
+    let (world, alice, _bob) = talking();
+    alice.reinvite(sdp("pcmu pcma te").direction(Direction::Inactive));
+    assert!(alice.last("200").to_string().contains("a=inactive"));
+    alice.ack();
+    alice.bye();
+    world.check("hold_inactive");
+}
+
+#[test]
+fn the_caller_holds_as_phones_did_before_rfc_3264() {
+    let (world, alice, _bob) = talking();
+    alice.reinvite(sdp("pcmu pcma te").ip("0.0.0.0"));
+    alice.ack();
+    world.advance(1000);
+    alice.reinvite(sdp("pcmu pcma te"));
+    alice.ack();
+    alice.bye();
+    world.check("hold_unspecified_address");
+}
+
+#[test]
+fn the_callee_holds_and_hangs_up() {
+    let (world, alice, bob) = talking();
+    bob.reinvite(sdp("pcmu pcma te").direction(Direction::SendOnly));
+    bob.ack();
+    world.advance(1000);
+    assert_eq!(alice.got("re-INVITE").len(), 0);
+    bob.bye();
+    world.check("hold_by_callee");
+}
+
+#[test]
+fn a_reinvite_without_offer_gets_ours() {
+    let (world, alice, _bob) = talking();
+    alice.reinvite_without_offer();
+    assert!(alice.last("200").to_string().contains("a=sendrecv"));
+    alice.ack_with(sdp("pcmu pcma te"));
+    world.advance(1000);
+    alice.bye();
+    world.check("reinvite_without_offer");
+}
+
+#[test]
+fn a_change_that_cannot_be_is_refused_and_the_call_goes_on() {
+    let (world, alice, bob) = talking();
+    alice.reinvite(sdp("g722"));
+    assert_eq!(alice.status(), 488);
+    world.advance(1000);
+    assert!(alice.in_call() && bob.in_call());
+    alice.reinvite(sdp("pcmu").direction(Direction::SendOnly));
+    assert_eq!(alice.status(), 200, "and can be changed again");
+    alice.ack();
+    alice.bye();
+    world.check("reinvite_refused");
+}
+
+#[test]
+fn when_one_leg_takes_another_codec_the_other_is_asked_to_follow() {
+    let (world, alice, bob) = talking();
+    alice.reinvite(sdp("pcma te"));
+    alice.ack();
+    let asked = bob.last("re-INVITE").to_string();
+    assert!(asked.contains("PCMA") && !asked.contains("PCMU"));
+    bob.answer();
+    world.advance(1000);
+    bob.bye();
+    world.check("reinvite_changes_codec");
+}
+
+#[test]
+fn a_phone_that_moves_is_followed() {
+    let (world, alice, bob) = talking();
+    let elsewhere = world.phone("1001");
+    elsewhere.steals(&alice);
+    elsewhere.reinvite(sdp("pcmu pcma te"));
+    assert_eq!(elsewhere.status(), 200, "it has proved who it is");
+    elsewhere.ack();
+    bob.bye();
+    assert_eq!((elsewhere.got("BYE").len(), alice.got("BYE").len()), (1, 0));
+    world.check("reinvite_from_elsewhere");
+}
+
+#[test]
+fn a_reinvite_says_that_the_ack_was_lost() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite("1002");
+    bob.answer();
+    alice.reinvite(sdp("pcmu pcma te").direction(Direction::SendOnly));
+    alice.ack();
+    world.advance(40_000);
+    assert!(alice.in_call() && bob.in_call());
+    alice.bye();
+    world.check("reinvite_without_ack_before");
+}
+
+#[test]
+fn a_second_reinvite_waits_for_the_first() {
+    let (world, alice, _bob) = talking();
+    alice.reinvite(sdp("pcmu").direction(Direction::SendOnly));
+    alice.reinvite(sdp("pcmu"));
+    assert_eq!(alice.status(), 500, "RFC 3261 §14.2");
+    assert!(alice.last("500").headers().has(&Name::RetryAfter));
+    alice.bye();
+    world.check("reinvite_twice");
+}
+
+#[test]
+fn the_version_of_our_description_grows_only_with_a_change() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    connect(&world, &alice, &bob, "1002");
+    let origin = |phone: &super::support::Phone| {
+        let text = phone.last("200 OK (sdp)").to_string();
+        text.lines().find(|line| line.starts_with("o=")).unwrap().to_owned()
+    };
+    let first = origin(&alice);
+    alice.reinvite(sdp("pcmu pcma te"));
+    alice.ack();
+    assert_eq!(origin(&alice), first);
+    alice.reinvite(sdp("pcmu pcma te").direction(Direction::SendOnly));
+    alice.ack();
+    let second = origin(&alice);
+    assert_ne!(second, first);
+    let fields = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let (first, second) = (fields(&first), fields(&second));
+    assert_eq!(first[1], second[1]);
+    assert_eq!(first[2].parse::<u64>().unwrap() + 1, second[2].parse::<u64>().unwrap());
+    alice.bye();
+    world.finish();
+}

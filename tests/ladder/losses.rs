@@ -1,0 +1,189 @@
+//! What a lossy network does to a call.
+
+use std::time::Duration;
+
+use dialtone_core::media::{BridgeKind, MediaCommand, MediaEvent};
+use dialtone_signaling::message::{Message, Name};
+
+use super::calls::talking;
+use super::support::{Phone, World};
+
+fn ringing() -> (World, Phone, Phone) {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite("1002");
+    bob.ring();
+    world.advance(1000);
+    (world, alice, bob)
+}
+
+#[test]
+fn our_200_is_repeated_until_it_is_acknowledged() {
+    let (world, alice, bob) = ringing();
+    alice.loses("200", 3);
+    bob.answer();
+    world.advance(4000);
+    assert_eq!(alice.got("200 OK (sdp)").len(), 1, "after 0.5, 1.5 and 3.5 s");
+    alice.ack();
+    world.advance(10_000);
+    assert_eq!(alice.got("200 OK (sdp)").len(), 1);
+    alice.bye();
+    world.check("lost_200");
+}
+
+#[test]
+fn without_an_ack_the_call_ends_after_64_t1() {
+    let (world, alice, bob) = ringing();
+    bob.answer();
+    world.advance(31_999);
+    assert_eq!((alice.got("BYE").len(), bob.got("BYE").len()), (0, 0));
+    world.advance(1);
+    assert_eq!((alice.got("BYE").len(), bob.got("BYE").len()), (1, 1));
+    world.check("lost_ack");
+}
+
+#[test]
+fn a_callee_that_hangs_up_before_the_ack_is_followed_when_it_comes() {
+    let (world, alice, bob) = ringing();
+    bob.answer();
+    bob.bye();
+    assert_eq!(alice.got("BYE").len(), 0, "RFC 3261 §15: not before the ACK");
+    world.advance(100);
+    alice.ack();
+    assert_eq!(alice.got("BYE").len(), 1);
+    world.check("bye_before_ack");
+}
+
+#[test]
+fn a_repeated_invite_is_the_same_call() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite("1002");
+    alice.repeat();
+    assert_eq!((alice.got("100").len(), bob.got("INVITE").len()), (2, 1));
+    bob.ring();
+    alice.repeat();
+    assert_eq!(alice.got("180").len(), 2);
+    bob.answer();
+    alice.repeat();
+    assert_eq!(alice.got("200 OK (sdp)").len(), 1, "RFC 6026: absorbed, the 200 repeats itself");
+    alice.ack();
+    alice.bye();
+    world.check("repeated_invite");
+}
+
+#[test]
+fn a_repeated_200_is_acknowledged_again() {
+    let (world, alice, bob) = ringing();
+    bob.answer();
+    alice.ack();
+    bob.repeat();
+    let acks = bob.got("ACK");
+    assert_eq!(acks.len(), 2);
+    assert_eq!(acks[0], acks[1], "RFC 3261 §13.2.2.4: the same ACK");
+    alice.bye();
+    world.check("repeated_200");
+}
+
+#[test]
+fn the_second_200_of_a_fork_beyond_us_is_acknowledged_and_ended() {
+    let (world, alice, bob) = ringing();
+    bob.answer();
+    alice.ack();
+    let mut other = bob.sent();
+    let to = other.headers().text(&Name::To).unwrap().replace(";tag=", ";tag=other");
+    other.headers_mut().set(Name::To, to);
+    bob.keeps_its_dialog(|| bob.send(other));
+    let to = |prefix: &str| bob.address_of(prefix, Name::To).tag().unwrap().to_owned();
+    assert!(to("ACK").starts_with("other") && to("BYE").starts_with("other"));
+    assert!(alice.in_call(), "the call of the first one goes on");
+    world.advance(1000);
+    alice.bye();
+    world.check("second_200_of_a_fork");
+}
+
+#[test]
+fn two_byes_that_cross_end_one_call() {
+    let (world, alice, bob) = talking();
+    bob.manual();
+    alice.bye();
+    bob.bye();
+    assert_eq!(bob.status(), 481, "the dialog was over here");
+    bob.automatic();
+    world.check("bye_crosses_bye");
+}
+
+#[test]
+fn a_lost_invite_and_a_lost_bye_are_sent_again() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    bob.loses("INVITE", 2);
+    alice.invite("1002");
+    world.advance(2000);
+    bob.ring();
+    bob.answer();
+    alice.ack();
+    bob.loses("BYE", 1);
+    alice.bye();
+    world.advance(1000);
+    assert!(!bob.in_call());
+    world.check("lost_invite_and_bye");
+}
+
+#[test]
+fn a_phone_that_is_gone_does_not_hold_the_call() {
+    let (world, alice, bob) = talking();
+    bob.loses("BYE", 100);
+    alice.bye();
+    world.check("bye_into_silence");
+}
+
+#[test]
+fn a_phone_that_does_not_react_at_all_is_unreachable() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    bob.loses("INVITE", 100);
+    alice.invite("1002");
+    world.advance(30_000);
+    assert_eq!(alice.status(), 480);
+    world.check("invite_into_silence");
+}
+
+#[test]
+fn silence_ends_a_call_and_says_so() {
+    let (world, alice, bob) = talking();
+    let port = world.media_commands().into_iter().find_map(|command| match command {
+        MediaCommand::Bridge { kind: BridgeKind::Relay { a, .. }, .. } => Some(a),
+        _ => None,
+    });
+    world.media(MediaEvent::Silent { port: port.unwrap(), silence: Duration::from_secs(30) });
+    for phone in [&alice, &bob] {
+        assert!(phone.header("BYE", Name::Reason).starts_with("Q.850;cause=102"));
+    }
+    world.check("silence");
+}
+
+#[test]
+fn an_ack_with_the_branch_of_its_invite_counts() {
+    let (world, alice, bob) = ringing();
+    bob.answer();
+    let branch = alice.header("200", Name::Via);
+    alice.ack_as(&branch.replace(";received=10.0.0.11", "").replace("rport=5060", "rport"));
+    world.advance(1000);
+    assert_eq!(alice.got("200 OK (sdp)").len(), 1, "not repeated");
+    alice.bye();
+    world.finish();
+}
+
+#[test]
+fn a_stray_answer_is_nobodys() {
+    let (world, alice, bob) = ringing();
+    let before = world.facts().len();
+    let Message::Response(mut stray) = bob.sent() else { unreachable!() };
+    stray.headers.set(Name::Via, "SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKunknown");
+    stray.status = 200;
+    bob.send(stray);
+    assert_eq!((world.facts().len(), bob.got("ACK").len()), (before, 0));
+    alice.cancel();
+    world.finish();
+}

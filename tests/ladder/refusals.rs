@@ -1,0 +1,209 @@
+//! Calls and requests that are refused, and what the peer is told.
+
+use dialtone_core::command::{Command, Reply};
+use dialtone_core::{Cause, NodeId};
+use dialtone_signaling::message::{Method, Name};
+
+use super::calls::talking;
+use super::support::{Phone, World};
+
+fn pair() -> (World, Phone, Phone) {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    (world, alice, bob)
+}
+
+#[test]
+fn nobody_answers_in_time() {
+    let (world, alice, bob) = pair();
+    alice.invite("1002");
+    bob.ring();
+    world.advance(29_999);
+    assert_eq!(alice.got("480").len(), 0);
+    world.advance(1);
+    assert!(alice.header("480", Name::Reason).starts_with("Q.850;cause=19"));
+    assert!(bob.header("CANCEL", Name::Reason).starts_with("Q.850;cause=19"));
+    world.check("no_answer");
+}
+
+#[test]
+fn a_busy_phone_is_busy() {
+    let (world, alice, bob) = pair();
+    alice.invite("1002");
+    bob.respond(486);
+    assert!(alice.header("486", Name::Reason).starts_with("Q.850;cause=17"));
+    world.check("busy");
+}
+
+#[test]
+fn of_several_refusals_the_caller_is_told_what_a_person_decided() {
+    let world = World::new();
+    let (alma, ben, carol) = (world.registered("1001"), world.registered("1002"), world.registered("1003"));
+    carol.invite("500");
+    alma.respond(486);
+    ben.respond(500);
+    assert_eq!(carol.status(), 486);
+    world.check("busy_and_broken");
+}
+
+#[test]
+fn an_unknown_number_is_404_and_an_unregistered_extension_480() {
+    let (world, alice, _bob) = pair();
+    alice.invite("4711");
+    assert_eq!(alice.status(), 404);
+    alice.invite("1003");
+    assert_eq!(alice.status(), 480);
+    assert!(alice.header("480", Name::Reason).starts_with("Q.850;cause=20"));
+    world.check("unknown_and_unregistered");
+}
+
+#[test]
+fn without_a_media_port_a_call_is_503() {
+    let world = World::with(|options| options.ports = 0);
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite("1002");
+    assert_eq!(alice.status(), 503);
+    assert!(alice.last("503").headers().has(&Name::RetryAfter));
+    world.stock(1);
+    alice.invite("1002");
+    assert_eq!((alice.status(), bob.got("INVITE").len()), (503, 0), "one port is not enough");
+    world.check("no_ports");
+}
+
+#[test]
+fn a_drain_refuses_new_calls_and_keeps_old_ones() {
+    let (world, alice, bob) = talking();
+    assert_eq!(world.command(Command::Drain), Reply::Done);
+    let carol = world.phone("1003");
+    carol.invite("1001");
+    assert_eq!(carol.status(), 503);
+    assert!(alice.in_call() && bob.in_call());
+    assert_eq!(world.command(Command::HangUpAll { cause: Cause::NormalClearing }), Reply::Done);
+    world.advance(1);
+    assert!(!alice.in_call() && !bob.in_call());
+    world.check("drain");
+}
+
+#[test]
+fn a_call_can_be_hung_up_from_outside() {
+    let (world, alice, bob) = talking();
+    let call = world.facts().into_iter().find_map(|fact| match fact {
+        dialtone_core::Fact::CallStarted { call, .. } => Some(call),
+        _ => None,
+    });
+    let hang_up = Command::HangUp { call: call.unwrap(), cause: Cause::NormalClearing };
+    assert_eq!(world.command(hang_up.clone()), Reply::Done);
+    assert!(!alice.in_call() && !bob.in_call());
+    assert_eq!(world.command(hang_up), Reply::NoSuchCall { call: call.unwrap() });
+    world.check("hung_up_from_outside");
+}
+
+#[test]
+fn what_we_do_not_have_cannot_be_required() {
+    let (world, alice, _bob) = pair();
+    alice.invite_with("1002", |request| request.headers.push(Name::Require, "100rel"));
+    assert_eq!((alice.status(), alice.header("420", Name::Unsupported)), (420, "100rel".into()));
+    world.check_wire("require_100rel");
+}
+
+#[test]
+fn no_hop_is_left() {
+    let (world, alice, _bob) = pair();
+    alice.invite_with("1002", |request| request.headers.set(Name::MaxForwards, "0"));
+    assert_eq!(alice.status(), 483);
+    world.check_wire("max_forwards");
+}
+
+#[test]
+fn methods_that_are_unknown_or_not_here() {
+    let (world, alice, _bob) = pair();
+    alice.request_with(Method::from_token("DANCE"), "1002", |_| {});
+    assert_eq!(alice.status(), 501);
+    alice.request_with(Method::Subscribe, "1002", |request| {
+        request.headers.push(Name::Require, "100rel");
+    });
+    assert_eq!(alice.status(), 405, "the method is judged first (RFC 3261 §8.2)");
+    assert_eq!(alice.header("405", Name::Allow), "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER");
+    alice.request_with(Method::Options, "1002", |_| {});
+    assert_eq!((alice.status(), alice.header("200", Name::Accept)), (200, "application/sdp".into()));
+    alice.request_with(Method::Bye, "1002", |_| {});
+    assert_eq!(alice.status(), 481);
+    world.check_wire("methods");
+}
+
+#[test]
+fn requests_within_dialogs_that_are_not() {
+    let (world, alice, bob) = talking();
+    let mallory = world.phone("1003");
+    mallory.steals(&alice);
+    mallory.untrusted();
+    mallory.bye();
+    assert_eq!(mallory.status(), 401, "another host must prove who it is");
+    mallory.trusted();
+    mallory.bye();
+    assert_eq!(mallory.status(), 401, "and be whom the dialog is with");
+    assert!(alice.in_call() && bob.in_call());
+    alice.bye();
+    mallory.bye();
+    assert_eq!(mallory.status(), 481, "the dialog is over");
+    world.check_wire("in_dialog_strangers");
+}
+
+#[test]
+fn an_older_request_within_a_dialog_is_refused() {
+    let (world, alice, _bob) = talking();
+    alice.rewinds(1);
+    alice.bye();
+    assert_eq!(alice.status(), 500);
+    alice.steps_forward(5);
+    alice.bye();
+    assert_eq!(alice.status(), 200);
+    world.finish();
+}
+
+#[test]
+fn nobody_calls_under_anothers_number_or_without_proof() {
+    let (world, alice, bob) = pair();
+    alice.invite_with("1002", |request| {
+        request.headers.set(Name::From, "<sip:1004@pbx.example>;tag=x");
+    });
+    assert_eq!(alice.status(), 403);
+    alice.untrusted();
+    alice.invite("1002");
+    assert_eq!((alice.status(), bob.got("INVITE").len()), (401, 0));
+    world.check_wire("invite_strangers");
+}
+
+#[test]
+fn a_body_that_is_no_description_is_refused() {
+    let (world, alice, _bob) = pair();
+    alice.invite_with("1002", |request| request.set_body("text/plain", "hello"));
+    assert_eq!(alice.status(), 415);
+    alice.invite_with("1002", |request| request.set_body("application/sdp", "hello"));
+    assert_eq!(alice.status(), 400);
+    let refused = "v=0\r\no=- 1 1 IN IP4 10.0.0.11\r\ns=-\r\nc=IN IP4 10.0.0.11\r\nt=0 0\r\n\
+                   m=audio 4000 RTP/SAVP 0\r\n";
+    alice.invite_with("1002", |request| request.set_body("application/sdp", refused));
+    assert_eq!(alice.status(), 488);
+    assert!(alice.last("488").headers().has(&Name::Warning));
+    world.check_wire("bodies");
+}
+
+#[test]
+fn full_tables_are_503() {
+    let world = World::with(|options| {
+        options.stack.legs_max = 2;
+        options.stack.node = NodeId(1);
+    });
+    let (alice, bob, carol) = (world.registered("1001"), world.registered("1002"), world.registered("1003"));
+    alice.invite("1002");
+    bob.ring();
+    carol.invite("1002");
+    assert_eq!(carol.status(), 503);
+    alice.cancel();
+    world.advance(1);
+    carol.invite("1002");
+    assert_eq!(carol.status(), 100, "there is room again");
+    carol.cancel();
+    world.check("full");
+}
