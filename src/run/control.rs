@@ -62,7 +62,6 @@ impl ControlQueue {
     }
 
     /// From the SIP transport. New work may fill three quarters.
-    #[allow(clippy::result_large_err)] // the event comes back by the transport's contract
     pub fn transport(&self, class: Class, event: TransportEvent) -> Result<(), TransportEvent> {
         if class == Class::New && self.depth() >= self.capacity / 4 * 3 {
             return Err(event);
@@ -74,7 +73,6 @@ impl ControlQueue {
     }
 
     /// From the media engine.
-    #[allow(clippy::result_large_err)] // the event comes back by the engine's contract
     pub fn media(&self, event: MediaEvent) -> Result<(), MediaEvent> {
         self.push(Item::Input(Input::Media(event))).map_err(|item| match item {
             Item::Input(Input::Media(event)) => event,
