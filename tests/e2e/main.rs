@@ -10,4 +10,5 @@
 
 mod harness;
 
+mod register;
 mod sipp_calls;

@@ -3,12 +3,14 @@
 mod lab;
 mod poll;
 mod process;
+mod record;
 mod server;
 mod sipp;
+pub mod sipsak;
 mod sys;
 
 pub use lab::{Lab, scenario};
 pub use poll::{eventually, until};
-pub use process::Process;
+pub use record::{answered, heard_both_ways, only};
 pub use server::{Server, Setup};
 pub use sipp::{Run, Sipp, Transport};

@@ -35,7 +35,8 @@ pub struct Run {
 }
 
 impl<'l> Sipp<'l> {
-    /// A phone of `number` on a port of its own, that plays a file of `tests/e2e/sipp`.
+    /// A phone of `number` at `port`, that plays a file of `tests/e2e/sipp`. Its voice ports follow from
+    /// `port`: phones must be four ports apart.
     pub fn new(lab: &'l Lab, file: &'static str, number: &str, port: u16) -> Sipp<'l> {
         Sipp {
             lab,
@@ -70,7 +71,8 @@ impl<'l> Sipp<'l> {
     /// On `[::1]`.
     pub fn ipv6(mut self) -> Self {
         self.local = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], self.local.port()));
-        self
+        // By default it hashes the address without its brackets.
+        self.arguments(&["-auth_uri", "[::1]:5060"])
     }
 
     /// Echoes voice that comes to the port of its `-mp`.
