@@ -183,7 +183,8 @@ pub struct Stack {
     nonces: NonceWindow,
     subscribers: Arc<Subscribers>,
     leg_ids: IdSource,
-    legs: HashMap<LegId, Leg>,
+    /// Boxed, so that the table stays small: growing it is part of some turn.
+    legs: HashMap<LegId, Box<Leg>>,
     dialogs: HashMap<String, LegId>,
     deadlines: BinaryHeap<Reverse<(Mono, LegId)>>,
     sockets: Vec<Socket>,
@@ -567,6 +568,9 @@ impl Stack {
             Body::Unusable(status, why) => {
                 let mut response = Response::to(&invite, status);
                 response.headers.push(Name::Warning, self.config.identity.warning(why));
+                if status == 415 {
+                    response.headers.push(Name::Accept, "application/sdp"); // RFC 3261 §21.4.13
+                }
                 return self.respond(now, tx, response);
             }
         };
@@ -577,7 +581,7 @@ impl Stack {
         let has_offer = offer.is_some();
         let tag = self.tokens.tag();
         leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer }));
-        self.legs.insert(id, leg);
+        self.legs.insert(id, Box::new(leg));
         let ipv6 = path.remote.is_ipv6();
         out.push(SipOutput::Leg {
             leg: id,
@@ -643,7 +647,7 @@ impl Stack {
         invite.set_body("application/sdp", leg.sdp.offer(offer));
         let tx = self.tx.send(now.mono, invite.clone(), path, Some(id), &mut self.tx_out);
         leg.state = State::Calling(Box::new(Calling::new(tx, invite, path)));
-        self.legs.insert(id, leg);
+        self.legs.insert(id, Box::new(leg));
     }
 
     /// How to reach a binding: the way that its REGISTER came while that stands, its contact otherwise.

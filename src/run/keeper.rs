@@ -81,7 +81,7 @@ const LOOK_EVERY: usize = 512;
 
 impl Keeper {
     pub fn spawn(self) -> io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name("keeper".into()).spawn(move || self.run())
+        std::thread::Builder::new().name("keeper".into()).spawn(move || super::or_die("keeper", || self.run()))
     }
 
     fn run(self) {

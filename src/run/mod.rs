@@ -163,7 +163,7 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
     let boot = first_inputs(&data, &transports.handle(), bindings);
     let control_thread = std::thread::Builder::new()
         .name("control".into())
-        .spawn(move || control.run(&mut switch, boot))
+        .spawn(move || or_die("control", || control.run(&mut switch, boot)))
         .map_err(|error| ServeError::Io("start the control thread", error))?;
 
     let (stop, stopped) = watch::channel(false);
@@ -211,6 +211,15 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
     drop(admin_socket);
     tracing::info!("dialtone has stopped");
     Ok(())
+}
+
+/// Runs a thread without which the server must not go on: a phone system that looks alive and decides
+/// nothing is worse than one that its supervisor starts again. Registrations are safe on disk by then.
+fn or_die(name: &str, run: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+        tracing::error!(thread = name, "a thread that must not end has panicked; the server ends with it");
+        std::process::abort();
+    }
 }
 
 fn first_inputs(data: &DataDir, transport: &TransportHandle, bindings: Vec<SipInput>) -> Vec<Input> {

@@ -9,6 +9,8 @@ mod invite_client;
 mod invite_server;
 mod key;
 mod server;
+#[cfg(test)]
+mod tests;
 mod timing;
 
 use std::cmp::Reverse;
@@ -141,7 +143,8 @@ pub struct Transactions {
     timing: Timing,
     limit: usize,
     next: u64,
-    all: HashMap<TxId, Transaction>,
+    /// Boxed, so that the table stays small: growing it is part of some turn.
+    all: HashMap<TxId, Box<Transaction>>,
     clients: HashMap<ClientKey, TxId>,
     servers: HashMap<ServerKey, TxId>,
     deadlines: BinaryHeap<Reverse<(Mono, TxId)>>,
@@ -408,7 +411,10 @@ impl Transactions {
         self.next += 1;
         self.clients.extend(client_key.clone().map(|key| (key, tx)));
         self.servers.extend(server_key.clone().map(|key| (key, tx)));
-        self.all.insert(tx, Transaction { machine, path, owner, client_key, server_key, scheduled: None });
+        self.all.insert(
+            tx,
+            Box::new(Transaction { machine, path, owner, client_key, server_key, scheduled: None }),
+        );
         tx
     }
 
