@@ -222,6 +222,20 @@ fn ipv6_and_ipv4_meet() {
 }
 
 #[test]
+fn a_reserve_larger_than_a_turn_becomes_ready_unasked() {
+    let config = config(20_000..=29_999);
+    let addresses = vec![V4.into(), V6.into()];
+    let mut lab = Lab::start(EngineConfig { reserve: 100, workers: 1, addresses, ..config });
+    while lab.ready.len() < 200 {
+        let ports = lab.event(|event| match event {
+            MediaEvent::Ready { ports } => Some(ports.clone()),
+            _ => None,
+        });
+        lab.ready.extend(ports);
+    }
+}
+
+#[test]
 fn an_injector_is_not_heard_and_does_not_turn_the_stream() {
     let mut lab = Lab::new();
     let (a, b) = (lab.phone(V4, Codec::Pcma, 8), lab.phone(V4, Codec::Pcma, 8));

@@ -152,8 +152,9 @@ impl<S: FnMut(MediaEvent) -> Result<(), MediaEvent>> WorkerThread<S> {
             self.backlog = true;
         }
         if self.backlog && !self.events.is_blocked() {
-            self.take_pairs();
-            self.take_commands();
+            let more_pairs = self.take_pairs();
+            let more_commands = self.take_commands();
+            self.backlog = more_pairs || more_commands;
         }
         for index in 0..ready {
             match self.epoll.token(index) {
@@ -201,10 +202,15 @@ impl<S: FnMut(MediaEvent) -> Result<(), MediaEvent>> WorkerThread<S> {
         }
     }
 
-    fn take_pairs(&mut self) {
+    /// Returns whether more may be waiting.
+    fn take_pairs(&mut self) -> bool {
         let mut ports = Vec::new();
+        let mut more = true;
         for _ in 0..TURN_COMMANDS_MAX {
-            let Ok(pair) = self.bound.try_recv() else { break };
+            let Ok(pair) = self.bound.try_recv() else {
+                more = false;
+                break;
+            };
             let port = PortId { worker: self.number, number: self.next_port };
             self.next_port += 1;
             let [rtp, rtcp] = pair.advertised;
@@ -232,18 +238,18 @@ impl<S: FnMut(MediaEvent) -> Result<(), MediaEvent>> WorkerThread<S> {
         if !ports.is_empty() {
             self.events.push(MediaEvent::Ready { ports });
         }
+        more
     }
 
-    fn take_commands(&mut self) {
+    /// Returns whether more may be waiting.
+    fn take_commands(&mut self) -> bool {
         for _ in 0..TURN_COMMANDS_MAX {
-            let Ok(command) = self.commands.try_recv() else {
-                self.backlog = false;
-                return;
-            };
+            let Ok(command) = self.commands.try_recv() else { return false };
             self.metrics.worker(self.number).commands_queued.fetch_sub(1, Ordering::Relaxed);
             self.worker.command(self.clock.now(), command, &mut self.outbox);
             self.settle();
         }
+        true
     }
 
     /// Carries out what the worker wants.
