@@ -214,7 +214,7 @@ impl Call {
                     self.dial_failed(desk);
                 }
             }
-            State::Talking(_) => self.end(desk, cause, Some(leg)),
+            State::Talking(_) => self.end(desk, cause, super::who_ended(leg, cause)),
             State::Arriving | State::Flow(_) | State::Settling { .. } => {}
         }
     }
