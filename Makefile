@@ -42,4 +42,4 @@ lint:
 	@scripts/need build
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	cargo fmt --all --check
-	RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --release --workspace --no-deps --document-private-items

@@ -1,7 +1,7 @@
 //! Records as lines of JSON, in numbered files that are only ever appended to:
 //! `records/cdr-000001.jsonl`, `records/trace-000001.jsonl`, …
 //!
-//! One thread writes. A line that was reported as [`Notice::Persisted`] is complete and synced; a line
+//! One thread writes. A line that was reported as [`Notice::Persisted`](crate::Notice::Persisted) is complete and synced; a line
 //! that a crash tore is cut off at the next start, and nobody was ever told about it. When the disk fails,
 //! the thread keeps what it holds and tries again, the queue fills, and whoever appends is refused: so
 //! new calls can be turned away before the record of one is lost.
