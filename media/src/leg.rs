@@ -9,6 +9,7 @@
 //! A leg never touches another one: a packet that was heard here is handed to the hearing leg by the
 //! worker.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dialtone_core::codec::Codec;
@@ -167,12 +168,7 @@ impl Leg {
     }
 
     /// An RTP packet arrived. What is not the peer's leaves no trace but a count.
-    pub fn rtp(
-        &mut self,
-        now: Mono,
-        source: std::net::SocketAddr,
-        packet: &[u8],
-    ) -> Result<Heard, DropReason> {
+    pub fn rtp(&mut self, now: Mono, source: SocketAddr, packet: &[u8]) -> Result<Heard, DropReason> {
         let heard = self.recognize(now, source, packet);
         match &heard {
             Ok(heard) => {
@@ -186,12 +182,7 @@ impl Leg {
         heard
     }
 
-    fn recognize(
-        &mut self,
-        now: Mono,
-        source: std::net::SocketAddr,
-        packet: &[u8],
-    ) -> Result<Heard, DropReason> {
+    fn recognize(&mut self, now: Mono, source: SocketAddr, packet: &[u8]) -> Result<Heard, DropReason> {
         let session = self.session.as_mut().ok_or(DropReason::Unconfigured)?;
         // Before anything is read: what comes from elsewhere must not even cost a parse.
         if !session.rtp.admits(source) {
@@ -213,7 +204,7 @@ impl Leg {
         &mut self,
         now: Mono,
         wall_us: u64,
-        source: std::net::SocketAddr,
+        source: SocketAddr,
         packet: &[u8],
     ) -> Result<(), DropReason> {
         let session = self.session.as_mut().ok_or(DropReason::Unconfigured)?;

@@ -98,78 +98,6 @@ impl WorkerMetrics {
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize].load(Ordering::Relaxed)
     }
-
-    fn visit(&self, worker: u16, visit: &mut impl FnMut(Metric)) {
-        use MetricKind::{Counter, Gauge};
-        for (name, help, kind, cell) in [
-            ("dialtone_media_packets_in_total", "Datagrams received.", Counter, &self.packets_in),
-            ("dialtone_media_bytes_in_total", "Bytes received, without IP and UDP.", Counter, &self.bytes_in),
-            ("dialtone_media_packets_out_total", "Datagrams sent.", Counter, &self.packets_out),
-            ("dialtone_media_bytes_out_total", "Bytes sent, without IP and UDP.", Counter, &self.bytes_out),
-            ("dialtone_media_ticks_total", "20 ms ticks that were run.", Counter, &self.ticks),
-            ("dialtone_media_late_ticks_total", "20 ms ticks that were skipped.", Counter, &self.late_ticks),
-            (
-                "dialtone_media_feeds_without_format_total",
-                "Generators that found no G.711 format.",
-                Counter,
-                &self.feeds_without_format,
-            ),
-            (
-                "dialtone_media_prompts_unknown_total",
-                "Prompts that the library does not have.",
-                Counter,
-                &self.prompts_unknown,
-            ),
-            (
-                "dialtone_media_commands_ignored_total",
-                "Commands for a port that was gone.",
-                Counter,
-                &self.commands_ignored,
-            ),
-            ("dialtone_media_latches_total", "Sources latched.", Counter, &self.latches),
-            ("dialtone_media_silences_total", "Silent periods told of.", Counter, &self.silences),
-            (
-                "dialtone_media_ports_reserved",
-                "Ports bound and waiting for a call.",
-                Gauge,
-                &self.ports_reserved,
-            ),
-            ("dialtone_media_ports_in_use", "Ports that calls use.", Gauge, &self.ports_in_use),
-            (
-                "dialtone_media_commands_queued",
-                "Commands that wait for the worker.",
-                Gauge,
-                &self.commands_queued,
-            ),
-            (
-                "dialtone_media_events_pending",
-                "Events that wait for room in the sink.",
-                Gauge,
-                &self.events_pending,
-            ),
-            (
-                "dialtone_media_events_dropped_total",
-                "Events that may be lost and were.",
-                Counter,
-                &self.events_dropped,
-            ),
-            ("dialtone_media_turns_total", "Turns of the worker's loop: its wake-ups.", Counter, &self.turns),
-            ("dialtone_media_faults_total", "Panics that a worker survived.", Counter, &self.faults),
-        ] {
-            let value = cell.load(Ordering::Relaxed);
-            visit(Metric { name, help, kind, worker: Some(worker), reason: None, value });
-        }
-        for reason in DropReason::ALL {
-            visit(Metric {
-                name: "dialtone_media_dropped_total",
-                help: "Datagrams that were not used or not sent.",
-                kind: Counter,
-                worker: Some(worker),
-                reason: Some(reason.name()),
-                value: self.dropped(reason),
-            });
-        }
-    }
 }
 
 /// The reserve's cells.
@@ -198,36 +126,30 @@ impl EngineMetrics {
         &self.workers[usize::from(number)]
     }
 
-    /// Shows every value. All values of one name come with the same help and kind; those of one
-    /// name do not follow each other when there are several workers.
+    /// Shows every value. Those of one name follow each other, as Prometheus wants them.
     pub fn visit(&self, mut visit: impl FnMut(Metric)) {
-        for (number, worker) in self.workers.iter().enumerate() {
-            worker.visit(number as u16, &mut visit);
+        let numbered = || (0u16..).zip(&self.workers);
+        for (name, help, kind, cell) in OF_WORKER {
+            for (number, worker) in numbered() {
+                let value = cell(worker).load(Ordering::Relaxed);
+                visit(Metric { name, help, kind: *kind, worker: Some(number), reason: None, value });
+            }
         }
-        use MetricKind::{Counter, Gauge};
-        for (name, help, kind, cell) in [
-            ("dialtone_media_ports_bound", "Bound RTP/RTCP pairs.", Gauge, &self.reserve.bound),
-            (
-                "dialtone_media_ports_quarantined",
-                "Port numbers that rest after use.",
-                Gauge,
-                &self.reserve.quarantined,
-            ),
-            (
-                "dialtone_media_ports_exhausted_total",
-                "Times that the port range had nothing left.",
-                Counter,
-                &self.reserve.exhausted,
-            ),
-            (
-                "dialtone_media_bind_failures_total",
-                "Port numbers that could not be bound.",
-                Counter,
-                &self.reserve.bind_failures,
-            ),
-        ] {
-            let value = cell.load(Ordering::Relaxed);
-            visit(Metric { name, help, kind, worker: None, reason: None, value });
+        for (number, worker) in numbered() {
+            for reason in DropReason::ALL {
+                visit(Metric {
+                    name: "dialtone_media_dropped_total",
+                    help: "Datagrams that were not used or not sent.",
+                    kind: MetricKind::Counter,
+                    worker: Some(number),
+                    reason: Some(reason.name()),
+                    value: worker.dropped(reason),
+                });
+            }
+        }
+        for (name, help, kind, cell) in OF_RESERVE {
+            let value = cell(&self.reserve).load(Ordering::Relaxed);
+            visit(Metric { name, help, kind: *kind, worker: None, reason: None, value });
         }
     }
 
@@ -241,5 +163,86 @@ impl EngineMetrics {
     /// Packets that were not used or not sent for this reason, over all workers.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.workers.iter().map(|worker| worker.dropped(reason)).sum()
+    }
+}
+
+/// Name, help, kind, and where the value lies.
+type Row<T> = (&'static str, &'static str, MetricKind, fn(&T) -> &AtomicU64);
+
+const OF_WORKER: &[Row<WorkerMetrics>] = {
+    use MetricKind::{Counter, Gauge};
+    &[
+        ("dialtone_media_packets_in_total", "Datagrams received.", Counter, |w| &w.packets_in),
+        ("dialtone_media_bytes_in_total", "Bytes received, without IP and UDP.", Counter, |w| &w.bytes_in),
+        ("dialtone_media_packets_out_total", "Datagrams sent.", Counter, |w| &w.packets_out),
+        ("dialtone_media_bytes_out_total", "Bytes sent, without IP and UDP.", Counter, |w| &w.bytes_out),
+        ("dialtone_media_ticks_total", "20 ms ticks that were run.", Counter, |w| &w.ticks),
+        ("dialtone_media_late_ticks_total", "20 ms ticks that were skipped.", Counter, |w| &w.late_ticks),
+        ("dialtone_media_feeds_without_format_total", "Generators without a G.711 format.", Counter, |w| {
+            &w.feeds_without_format
+        }),
+        ("dialtone_media_prompts_unknown_total", "Prompts that the library does not have.", Counter, |w| {
+            &w.prompts_unknown
+        }),
+        ("dialtone_media_commands_ignored_total", "Commands for a port that was gone.", Counter, |w| {
+            &w.commands_ignored
+        }),
+        ("dialtone_media_commands_queued", "Commands that wait for the worker.", Gauge, |w| {
+            &w.commands_queued
+        }),
+        ("dialtone_media_latches_total", "Sources latched.", Counter, |w| &w.latches),
+        ("dialtone_media_silences_total", "Silent periods told of.", Counter, |w| &w.silences),
+        ("dialtone_media_ports_reserved", "Ports bound and waiting for a call.", Gauge, |w| {
+            &w.ports_reserved
+        }),
+        ("dialtone_media_ports_in_use", "Ports that calls use.", Gauge, |w| &w.ports_in_use),
+        ("dialtone_media_events_pending", "Events that wait for room in the sink.", Gauge, |w| {
+            &w.events_pending
+        }),
+        ("dialtone_media_events_dropped_total", "Events that may be lost and were.", Counter, |w| {
+            &w.events_dropped
+        }),
+        ("dialtone_media_turns_total", "Turns of the worker's loop: its wake-ups.", Counter, |w| &w.turns),
+        ("dialtone_media_faults_total", "Panics that a worker survived.", Counter, |w| &w.faults),
+    ]
+};
+
+const OF_RESERVE: &[Row<ReserveMetrics>] = {
+    use MetricKind::{Counter, Gauge};
+    &[
+        ("dialtone_media_ports_bound", "Bound RTP/RTCP pairs.", Gauge, |r| &r.bound),
+        ("dialtone_media_ports_quarantined", "Port numbers that rest after use.", Gauge, |r| &r.quarantined),
+        ("dialtone_media_ports_exhausted_total", "Times that the port range had run out.", Counter, |r| {
+            &r.exhausted
+        }),
+        ("dialtone_media_bind_failures_total", "Port numbers that could not be bound.", Counter, |r| {
+            &r.bind_failures
+        }),
+    ]
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_one_name_follow_each_other() {
+        let metrics = EngineMetrics::new(3);
+        let counters = Counters { packets_in: 5, ..Counters::default() };
+        metrics.worker(1).publish(&counters, Gauges { in_use: 2, ..Gauges::default() });
+        let (mut names, mut values) = (Vec::new(), 0);
+        metrics.visit(|metric| {
+            names.push(metric.name);
+            values += 1;
+        });
+        names.dedup();
+        let runs = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(runs, names.len());
+        assert_eq!(values, 3 * (OF_WORKER.len() + DropReason::ALL.len()) + OF_RESERVE.len());
+        assert_eq!(metrics.total("dialtone_media_packets_in_total"), 5);
+        assert_eq!(metrics.total("dialtone_media_ports_in_use"), 2);
+        assert_eq!(metrics.total("no_such_metric"), 0);
     }
 }

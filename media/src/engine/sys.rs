@@ -4,7 +4,7 @@
 
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -16,7 +16,6 @@ const READY_MAX: usize = 64;
 pub const BATCH_MAX: usize = 16;
 
 /// Nanoseconds of CLOCK_MONOTONIC.
-#[allow(clippy::disallowed_methods)]
 pub fn monotonic_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec to write to; the clock exists on every Linux.
@@ -141,7 +140,7 @@ impl AsRawFd for Timer {
     }
 }
 
-/// What the kernel needs to move one datagram.
+/// A socket address as the kernel takes it; an IPv4 one uses the front part.
 type Name = libc::sockaddr_in6;
 
 fn empty_name() -> Name {
@@ -260,7 +259,7 @@ fn from_name(name: &Name) -> Option<SocketAddr> {
             let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
             let port = u16::from_be(name.sin6_port);
             // Two packets of one source must compare equal: the flow label is no part of an address.
-            Some(std::net::SocketAddrV6::new(ip, port, 0, name.sin6_scope_id).into())
+            Some(SocketAddrV6::new(ip, port, 0, name.sin6_scope_id).into())
         }
         libc::AF_INET => {
             // SAFETY: sockaddr_in is smaller than sockaddr_in6, both are plain old data, and the
