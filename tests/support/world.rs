@@ -200,6 +200,10 @@ impl World {
         self.0.borrow().switch.counts()
     }
 
+    pub fn events(&self) -> Vec<Event> {
+        self.0.borrow().events.clone()
+    }
+
     pub fn facts(&self) -> Vec<Fact> {
         self.0.borrow().events.iter().map(|event| event.fact.clone()).collect()
     }
