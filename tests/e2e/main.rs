@@ -10,5 +10,7 @@
 
 mod harness;
 
+mod applications;
+mod baresip_calls;
 mod register;
 mod sipp_calls;

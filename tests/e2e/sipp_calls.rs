@@ -264,7 +264,7 @@ fn a_caller_who_never_acknowledges_is_hung_up_on() {
         caller(lab, "caller_never_acknowledges.xml", "1002").run();
         ben.finish();
         let cdr = only(server.finish(1));
-        assert_eq!((cdr.ended_by, cdr.cause), (EndedBy::Caller, Cause::RecoveryOnTimer), "{cdr:#?}");
+        assert_eq!((cdr.ended_by, cdr.cause), (EndedBy::System, Cause::RecoveryOnTimer), "{cdr:#?}");
     });
 }
 

@@ -1,5 +1,6 @@
 //! What a scenario works with: a private network, the server, phones, and ears.
 
+mod baresip;
 mod lab;
 mod poll;
 mod process;
@@ -7,10 +8,13 @@ mod record;
 mod server;
 mod sipp;
 pub mod sipsak;
+mod sound;
 mod sys;
 
+pub use baresip::{Phone, Voice};
 pub use lab::{Lab, scenario};
-pub use poll::{eventually, until};
+pub use poll::eventually;
 pub use record::{answered, heard_both_ways, only};
 pub use server::{Server, Setup};
 pub use sipp::{Run, Sipp, Transport};
+pub use sound::{Sound, correlation, prompt};
