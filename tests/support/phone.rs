@@ -509,6 +509,15 @@ impl Phone {
         self.set(|set| set.inbox.iter().rev().find_map(last)).expect("a response")
     }
 
+    /// Whether an INVITE waits for its answer.
+    pub fn is_asked(&self) -> bool {
+        self.set(|set| set.invite_in.is_some())
+    }
+
+    pub fn has_called(&self) -> bool {
+        self.set(|set| set.invite_out.is_some())
+    }
+
     pub fn in_call(&self) -> bool {
         self.set(|set| set.dialog.is_some())
     }

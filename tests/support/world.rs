@@ -218,6 +218,16 @@ impl World {
         media.collect()
     }
 
+    /// The last bridge that the engine was told; its ports may be gone.
+    pub fn last_bridge(&self) -> Option<MediaCommand> {
+        let inner = self.0.borrow();
+        let mut bridges = inner.effects.iter().rev().filter_map(|(_, effect)| match effect {
+            Effect::Media(command @ MediaCommand::Bridge { .. }) => Some(command.clone()),
+            _ => None,
+        });
+        bridges.next()
+    }
+
     pub fn cdrs(&self) -> Vec<Cdr> {
         self.0.borrow().cdrs.clone()
     }

@@ -1,0 +1,193 @@
+//! Phones that do anything at any time, over a network that loses and repeats: whatever they do, each
+//! call has one record, and when everybody is silent nothing is left.
+
+#[allow(dead_code, unused_imports, reason = "each test uses a part of it")]
+mod support;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dialtone_core::command::Command;
+use dialtone_core::media::{BridgeKind, MediaCommand, MediaEvent};
+use dialtone_core::{Cause, Direction};
+use dialtone_signaling::wire::Transport;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use support::{Phone, World, sdp};
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Invite {
+        to: usize,
+        offer: bool,
+    },
+    Cancel,
+    Trying,
+    Ring,
+    Progress,
+    Answer,
+    /// With a codec that may not fit.
+    AnswerOddly,
+    Refuse {
+        status: u16,
+    },
+    Ack {
+        answer: bool,
+    },
+    Bye,
+    Hold {
+        direction: usize,
+    },
+    AskForOffer,
+    ChangeCodec,
+    Repeat,
+    Lose {
+        what: usize,
+        count: u32,
+    },
+    Manual(bool),
+    Register {
+        expires: u32,
+    },
+    Silent,
+    PlayEnded,
+    Wait {
+        ms: u64,
+    },
+}
+
+const NUMBERS: [&str; 9] = ["1001", "1002", "1003", "1004", "500", "500", "*43", "900", "4711"];
+const LOSSES: [&str; 7] = ["INVITE", "ACK", "BYE", "CANCEL", "200", "re-INVITE", "18"];
+const DIRECTIONS: [Direction; 3] = [Direction::SendOnly, Direction::Inactive, Direction::SendRecv];
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => (0..NUMBERS.len(), any::<bool>()).prop_map(|(to, offer)| Act::Invite { to, offer }),
+        2 => Just(Act::Cancel),
+        1 => Just(Act::Trying),
+        4 => Just(Act::Ring),
+        2 => Just(Act::Progress),
+        6 => Just(Act::Answer),
+        2 => Just(Act::AnswerOddly),
+        2 => prop::sample::select(vec![486, 488, 500, 603, 404, 302]).prop_map(|status| Act::Refuse { status }),
+        6 => any::<bool>().prop_map(|answer| Act::Ack { answer }),
+        3 => Just(Act::Bye),
+        2 => (0..DIRECTIONS.len()).prop_map(|direction| Act::Hold { direction }),
+        1 => Just(Act::AskForOffer),
+        1 => Just(Act::ChangeCodec),
+        2 => Just(Act::Repeat),
+        2 => (0..LOSSES.len(), 1..4_u32).prop_map(|(what, count)| Act::Lose { what, count }),
+        1 => any::<bool>().prop_map(Act::Manual),
+        1 => prop::sample::select(vec![0, 60, 3600]).prop_map(|expires| Act::Register { expires }),
+        1 => Just(Act::Silent),
+        1 => Just(Act::PlayEnded),
+        4 => prop::sample::select(vec![1, 200, 500, 3000, 31_000, 33_000]).prop_map(|ms| Act::Wait { ms }),
+    ]
+}
+
+fn carry_out(world: &World, phone: &Phone, act: Act) {
+    match act {
+        Act::Invite { to, offer: true } => phone.invite(NUMBERS[to]),
+        Act::Invite { to, offer: false } => phone.invite_without_offer(NUMBERS[to]),
+        Act::Cancel if phone.has_called() => phone.cancel(),
+        Act::Trying if phone.is_asked() => phone.respond(100),
+        Act::Ring if phone.is_asked() => phone.ring(),
+        Act::Progress if phone.is_asked() => phone.progress(),
+        Act::Answer if phone.is_asked() => phone.answer(),
+        Act::AnswerOddly if phone.is_asked() => phone.answer_with(sdp("g722 opus")),
+        Act::Refuse { status } if phone.is_asked() => phone.respond(status),
+        Act::Ack { answer: false } if phone.in_call() => phone.ack(),
+        Act::Ack { answer: true } if phone.in_call() => phone.ack_with(sdp("pcma te")),
+        Act::Bye if phone.in_call() => phone.bye(),
+        Act::Hold { direction } if phone.in_call() => {
+            phone.reinvite(sdp("pcmu pcma te").direction(DIRECTIONS[direction]));
+        }
+        Act::AskForOffer if phone.in_call() => phone.reinvite_without_offer(),
+        Act::ChangeCodec if phone.in_call() => phone.reinvite(sdp("pcma te")),
+        Act::Repeat => phone.repeat(),
+        Act::Lose { what, count } => phone.loses(LOSSES[what], count),
+        Act::Manual(true) => phone.manual(),
+        Act::Manual(false) => phone.automatic(),
+        Act::Register { expires } => phone.register(expires),
+        Act::Silent => {
+            if let Some(MediaCommand::Bridge { kind: BridgeKind::Relay { a, .. }, .. }) = world.last_bridge()
+            {
+                world.media(MediaEvent::Silent { port: a, silence: Duration::from_secs(30) });
+            }
+        }
+        Act::PlayEnded => {
+            if let Some(MediaCommand::Bridge { bridge, kind: BridgeKind::Hold { port, .. } }) =
+                world.last_bridge()
+            {
+                world.media(MediaEvent::PlayEnded { port, bridge, complete: true });
+            }
+        }
+        Act::Wait { ms } => world.advance(ms),
+        // What a phone cannot do now.
+        Act::Cancel
+        | Act::Trying
+        | Act::Ring
+        | Act::Progress
+        | Act::Answer
+        | Act::AnswerOddly
+        | Act::Refuse { .. }
+        | Act::Ack { .. }
+        | Act::Bye
+        | Act::Hold { .. }
+        | Act::AskForOffer
+        | Act::ChangeCodec => {}
+    }
+}
+
+/// Gives what came of each call.
+fn play(steps: &[(usize, Act)]) -> Vec<String> {
+    let world = World::with(|options| options.ports = 60);
+    let phones = [
+        world.registered("1001"),
+        world.registered("1002"),
+        world.registered("1002"),
+        world.phone_at("1003", Transport::Tcp, "10.0.0.14:40003"),
+        world.phone_at("1004", Transport::Udp, "[2001:db8::15]:5060"),
+    ];
+    phones[3].register(3600);
+    phones[4].register(3600);
+    for (phone, act) in steps {
+        carry_out(&world, &phones[*phone], *act);
+    }
+    world.command(Command::HangUpAll { cause: Cause::NormalClearing });
+    // An ACK that never comes, then a BYE that nobody answers.
+    world.advance(110_000);
+    world.check_nothing_left();
+    world.forget_registrations();
+    world.cdrs().iter().map(|cdr| format!("{:?} by {:?}", cdr.disposition, cdr.ended_by)).collect()
+}
+
+#[test]
+fn whatever_phones_do_nothing_is_left_and_each_call_has_one_record() {
+    let config = Config { cases: 1000, failure_persistence: None, ..Config::default() };
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
+    let steps = prop::collection::vec((0..5_usize, act()), 1..60);
+    let mut runner = TestRunner::new_with_rng(config, random);
+    let met = RefCell::new(BTreeMap::<String, u32>::new());
+    let played = runner.run(&steps, |steps| {
+        for what in play(&steps) {
+            *met.borrow_mut().entry(what).or_default() += 1;
+        }
+        Ok(())
+    });
+    played.unwrap_or_else(|failure| panic!("{failure}"));
+    // A test that meets only dull calls proves nothing.
+    let met = met.into_inner();
+    for what in [
+        "Answered by Caller",
+        "Answered by Callee",
+        "Answered by System",
+        "NoAnswer by System",
+        "Busy by System",
+        "Cancelled by Caller",
+        "Failed by System",
+    ] {
+        assert!(met.get(what).is_some_and(|count| *count >= 20), "{what}: {met:?}");
+    }
+}
