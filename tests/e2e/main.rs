@@ -12,5 +12,8 @@ mod harness;
 
 mod applications;
 mod baresip_calls;
+mod linphone_calls;
+mod power_failure;
 mod register;
 mod sipp_calls;
+mod stopping;

@@ -2,6 +2,7 @@
 
 mod baresip;
 mod lab;
+mod linphone;
 mod poll;
 mod process;
 mod record;
@@ -13,6 +14,7 @@ mod sys;
 
 pub use baresip::{Phone, Voice};
 pub use lab::{Lab, scenario};
+pub use linphone::Linphone;
 pub use poll::eventually;
 pub use record::{answered, heard_both_ways, only};
 pub use server::{Server, Setup};

@@ -36,6 +36,11 @@ impl Process {
         self.child.stdin.as_mut().unwrap()
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: libc::c_int) {
         sys::signal(self.child.id(), signal).unwrap();

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -83,10 +84,15 @@ impl<'l> Server<'l> {
         assert!(healthy.is_some(), "/healthz does not say 200 within 10 s of the start");
     }
 
-    /// Ends it as a power failure would, and starts it on what is left.
-    pub fn crash_and_restart(&mut self) {
-        self.process.signal(libc::SIGKILL);
-        self.process.wait(Duration::from_secs(10));
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits for its end by SIGKILL, and starts it on what is left.
+    pub fn restart_after_crash(&mut self) {
+        let status = self.process.wait(super::poll::PATIENCE);
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "the server was not killed: {status}");
         self.process = launch(self.lab, &self.setup, &self.data);
         self.wait_until_healthy();
     }
