@@ -5,6 +5,8 @@
 //! extension states come from a thread of their own, so around ringing and answer their order with
 //! Newstate and DialState is not fixed: there the groups are compared as sets, the rest as a sequence.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 mod support;
 

@@ -1,5 +1,7 @@
 //! Golden ladders: one picture for each flow of a call or a registration, on virtual time.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 mod support;
 

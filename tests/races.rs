@@ -1,6 +1,8 @@
 //! Phones that do anything at any time, over a network that loses and repeats: whatever they do, each
 //! call has one record, and when everybody is silent nothing is left.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 mod support;
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use dialtone_core::media::{BridgeKind, MediaCommand};
 use dialtone_core::{Fact, PortId};
+use dialtone_signaling::message::{Message, Method, Name};
+use dialtone_signaling::wire::Transport;
 
 use super::World;
 use super::world::Inner;
@@ -22,6 +24,35 @@ impl Inner {
         };
         for port in ports {
             assert!(!self.released.contains_key(&port), "{command:?} after Release");
+        }
+    }
+
+    /// What RFC 3261 asks of every message that we send (§8.1.1, §8.2.6, §12.1.1).
+    pub fn check_message(&mut self, transport: Transport, message: &Message) {
+        let headers = message.headers();
+        assert_eq!(headers.has(&Name::ContentType), !message.body().is_empty(), "{message}");
+        match message {
+            Message::Request(request) => {
+                assert_eq!(request.check(), Ok(()), "{message}");
+                assert!(request.from().unwrap().tag().is_some(), "{message}");
+                assert!(request.via().unwrap().has_cookie() && headers.has(&Name::MaxForwards), "{message}");
+                assert!(request.method != Method::Invite || headers.has(&Name::Contact), "{message}");
+            }
+            Message::Response(response) if response.status > 100 => {
+                let (to, cseq) = (headers.to().unwrap(), response.cseq().unwrap());
+                let tag = to.tag().unwrap_or_else(|| panic!("a tag: {message}"));
+                let invites = cseq.method == Method::Invite;
+                if invites && transport == Transport::Udp {
+                    let branch = response.via().unwrap().branch().unwrap().to_owned();
+                    let (last, at) =
+                        self.tags.insert(branch, (tag.to_owned(), self.now.mono)).unwrap_or_default();
+                    // As long as its transaction lasts at least: T4 after the ACK.
+                    let same = last == tag || self.now.mono.since(at) >= Duration::from_secs(5);
+                    assert!(same || last.is_empty(), "one tag for all answers to an INVITE: {message}");
+                }
+                assert!(!invites || !response.is_success() || headers.has(&Name::Contact), "{message}");
+            }
+            Message::Response(_) => {}
         }
     }
 

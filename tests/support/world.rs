@@ -45,6 +45,8 @@ pub struct Inner {
     pub released: HashMap<PortId, u32>,
     pub persist_held: Option<Vec<PersistToken>>,
     next_port: u32,
+    /// Our tag by branch of the INVITE that we answered, and when.
+    pub tags: HashMap<String, (String, Mono)>,
 }
 
 /// What a test may choose before the world begins.
@@ -96,6 +98,7 @@ impl World {
             released: HashMap::new(),
             persist_held: None,
             next_port: 1,
+            tags: HashMap::new(),
         };
         let world = World(Rc::new(RefCell::new(inner)));
         let socket = |transport, flow, local| Socket { transport, flow: FlowId(flow), local };
@@ -253,6 +256,7 @@ impl Inner {
             match effect {
                 Effect::Send(transmit) => {
                     let message = Message::parse(transmit.payload).expect("what we send can be read");
+                    self.check_message(transmit.path.transport, &message);
                     self.arrive(transmit.path, message);
                 }
                 Effect::Media(MediaCommand::Release { port }) => {
