@@ -204,7 +204,7 @@ impl Stack {
             tokens: Tokens::new(config.seed, node),
             tx: Transactions::new(config.timing, config.transactions_max),
             registrar: Registrar::new(config.expiry, IdSource::new(node, boot, 1, 1)),
-            nonces: NonceWindow::new(crate::auth::NONCE_WINDOW_LIMIT),
+            nonces: NonceWindow::default().with_lifetime(config.nonce_key.lifetime()),
             subscribers,
             // Odd: the PBX names the legs that it originates with even numbers.
             leg_ids: IdSource::new(node, boot, 1, 2),

@@ -210,7 +210,7 @@ mod tests {
     fn the_environment_wins_over_the_file() {
         let variables = [
             ("DIALTONE_SIP_UDP", "127.0.0.2:5070, [::1]:5070"),
-            ("DIALTONE_SIP_NAMES", ""),
+            ("DIALTONE_SIP_TCP", ""),
             ("DIALTONE_RTP_TIMEOUT", "5s"),
             ("DIALTONE_CALLS_MAX_CALLS", "7"),
             ("DIALTONE_PROFILE", "prod"),
@@ -218,11 +218,11 @@ mod tests {
             ("DIALTONE_CONFIG", "not ours"),
             ("PATH", "/bin"),
         ];
-        let text = "[sip]\ndomain = \"pbx.test\"\nudp = [\"127.0.0.1:1\"]\nnames = [\"a\"]\n";
+        let text = "[sip]\ndomain = \"pbx.test\"\nudp = [\"127.0.0.1:1\"]\ntcp = [\"127.0.0.1:1\"]\n";
         let (config, problems) = read_text(text, &variables);
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(config.sip.udp, ["127.0.0.2:5070".parse().unwrap(), "[::1]:5070".parse().unwrap()]);
-        assert_eq!(config.sip.names, Vec::<String>::new());
+        assert_eq!(config.sip.tcp, Vec::<std::net::SocketAddr>::new());
         assert_eq!(config.sip.domain, "pbx.test");
         assert_eq!(config.rtp.timeout, Duration::from_secs(5));
         assert_eq!(config.calls.max_calls, 7);

@@ -64,9 +64,6 @@ pub struct SipConfig {
     pub tcp: Vec<SocketAddr>,
     /// The name of this system in SIP addresses, and the realm of its challenges.
     pub domain: String,
-    /// More names and addresses by which phones may address us, besides `domain` and the addresses
-    /// that we listen on.
-    pub names: Vec<String>,
     /// The host that our Via and Contact say; empty for the address that a message came to. Needed
     /// when listening on a wildcard address.
     pub public_host: String,
@@ -104,7 +101,6 @@ impl Default for SipConfig {
             udp: vec![loopback(5060)],
             tcp: vec![loopback(5060)],
             domain: "dialtone".into(),
-            names: Vec::new(),
             public_host: String::new(),
             t1: Duration::from_millis(500),
             expires_min: Duration::from_secs(60),

@@ -18,7 +18,7 @@ use dialtone_store::Notice;
 use tokio::sync::oneshot;
 
 use super::effects::Shell;
-use super::metrics::Turns;
+use super::metrics::{Turns, Writers};
 use super::offer;
 use crate::clock::ProcessClock;
 use crate::switch::{Input, Switch, SwitchCounts};
@@ -151,6 +151,7 @@ pub(super) struct Control {
     /// Set by the record keeper while it cannot keep up.
     pub congested: Arc<AtomicBool>,
     pub turns: Arc<Turns>,
+    pub writers: Arc<Writers>,
 }
 
 /// Inputs that one sampling of the clock may serve, so that a burst does not starve timers.
@@ -201,6 +202,7 @@ impl Control {
             self.shell.carry_out(effects.drain(..));
             self.shell.retry();
             *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = switch.counts();
+            *self.writers.state.lock().unwrap_or_else(PoisonError::into_inner) = self.shell.state_counters();
         }
     }
 

@@ -9,7 +9,7 @@ use dialtone_core::media::MediaCommand;
 use dialtone_media::Engine;
 use dialtone_signaling::registrar::{BindingChange, PersistToken};
 use dialtone_signaling::transport::TransportHandle;
-use dialtone_store::StateWriter;
+use dialtone_store::{StateWriter, WriterCounters};
 
 use super::control::Replies;
 use super::keeper::Kept;
@@ -65,6 +65,11 @@ impl Shell {
     /// Changes that could not be kept since the last look; whoever waits for them must be told.
     pub fn take_failed(&mut self) -> Vec<PersistToken> {
         std::mem::take(&mut self.failed)
+    }
+
+    /// What the state writer counts.
+    pub fn state_counters(&self) -> WriterCounters {
+        self.state.counters()
     }
 
     /// Tries again what found no room.

@@ -13,6 +13,7 @@ use dialtone_core::cdr::{Cdr, CdrFold};
 use dialtone_core::{CallId, Event};
 use dialtone_store::{RecordReader, Records, Refused, Stream, TraceRecord};
 
+use super::metrics::Writers;
 use crate::clock::ProcessClock;
 use crate::ladder::draw;
 use crate::recorder::{CallTrace, Recorder};
@@ -72,6 +73,7 @@ pub(super) struct Keeper {
     /// Set while CDRs wait for room: new calls are refused meanwhile.
     pub congested: Arc<AtomicBool>,
     pub clock: ProcessClock,
+    pub writers: Arc<Writers>,
 }
 
 /// How often finished traces are put away, and refused records tried again.
@@ -81,7 +83,9 @@ const LOOK_EVERY: usize = 512;
 
 impl Keeper {
     pub fn spawn(self) -> io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name("keeper".into()).spawn(move || super::or_die("keeper", || self.run()))
+        std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(move || super::or_die("keeper", || self.run()))
     }
 
     fn run(self) {
@@ -135,6 +139,7 @@ impl Keeper {
     }
 
     fn put_away(&self, now: dialtone_core::Mono) {
+        *self.writers.records.lock().unwrap_or_else(PoisonError::into_inner) = self.records.counters();
         for trace in self.live.with(|recorder| recorder.complete(now)) {
             let record = TraceRecord { call: trace.call.to_string(), ladder: picture(&trace) };
             // A trace that finds no room is lost: it explains a call, it does not prove it.

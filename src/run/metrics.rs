@@ -1,12 +1,13 @@
 //! What `/metrics` shows.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dialtone_api::{MetricFamily, Registry, Sample, View};
 use dialtone_media::EngineMetrics;
 use dialtone_signaling::transport::Metrics as TransportMetrics;
+use dialtone_store::WriterCounters;
 
 use super::control::ControlQueue;
 use crate::clock::ProcessClock;
@@ -59,11 +60,48 @@ impl Turns {
     }
 }
 
+/// What the writing threads count, as last looked at by whoever feeds them.
+#[derive(Default)]
+pub(super) struct Writers {
+    pub records: Mutex<WriterCounters>,
+    pub state: Mutex<WriterCounters>,
+    /// Whether the live state of the last run did not open and was put aside.
+    pub moved_aside: AtomicBool,
+}
+
+impl Writers {
+    fn families(&self) -> Vec<MetricFamily> {
+        let now = |counters: &Mutex<WriterCounters>| *counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = [("records", now(&self.records)), ("state", now(&self.state))];
+        let of = |family: MetricFamily, value: fn(&WriterCounters) -> u64| {
+            each.iter().fold(family, |family, (writer, counters)| {
+                family.labelled([("writer", *writer)], value(counters) as f64)
+            })
+        };
+        let counter = MetricFamily::counter;
+        let aside = MetricFamily::gauge(
+            "dialtone_state_moved_aside",
+            "1 when the live state did not open at the start and phones must register again",
+        );
+        vec![
+            of(MetricFamily::gauge("dialtone_writer_queued", "Things that wait to be written"), |c| c.queued),
+            of(counter("dialtone_writer_written_total", "Things written and safe"), |c| c.written),
+            of(counter("dialtone_writer_groups_total", "Waits for the disk"), |c| c.groups),
+            of(counter("dialtone_writer_refused_total", "Things refused because a queue was full"), |c| {
+                c.refused
+            }),
+            of(counter("dialtone_writer_failures_total", "Attempts to write that failed"), |c| c.failures),
+            aside.value(f64::from(u8::from(self.moved_aside.load(Ordering::Relaxed)))),
+        ]
+    }
+}
+
 /// Where the numbers come from.
 pub(super) struct Sources {
     pub counts: Arc<Mutex<SwitchCounts>>,
     pub queue: ControlQueue,
     pub turns: Arc<Turns>,
+    pub writers: Arc<Writers>,
     pub transport: Arc<TransportMetrics>,
     pub media: Arc<EngineMetrics>,
     pub view: Arc<View>,
@@ -72,11 +110,12 @@ pub(super) struct Sources {
 
 /// Everything that can be scraped.
 pub(super) fn registry(sources: Sources) -> Registry {
-    let Sources { counts, queue, turns, transport, media, view, clock } = sources;
+    let Sources { counts, queue, turns, writers, transport, media, view, clock } = sources;
     Registry::default()
         .with(move || switch(&counts.lock().unwrap_or_else(PoisonError::into_inner)))
         .with(move || control_queue(&queue, clock))
         .with(move || turns.families())
+        .with(move || writers.families())
         .with(move || sip(&transport))
         .with(move || self::media(&media))
         .with(move || view.metrics())

@@ -30,7 +30,7 @@ use dialtone_core::event::Fact;
 use dialtone_core::pbx::Limits;
 use dialtone_core::{Cause, NodeId};
 use dialtone_media::{Engine, EngineConfig, EngineError, MediaAddress, PromptError, PromptLibrary};
-use dialtone_signaling::auth::{Accounts, Algorithm, NonceKey};
+use dialtone_signaling::auth::{Accounts, Algorithm, NonceKey, ThrottlePolicy};
 use dialtone_signaling::message::Host;
 use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy};
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig, Subscriber, Subscribers};
@@ -112,6 +112,8 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
     let queue = ControlQueue::new(inputs, config.limits.control_queue);
 
     let opened = SledStore::open(&data.state(), clock.now().wall)?;
+    let writers = Arc::new(metrics::Writers::default());
+    writers.moved_aside.store(opened.moved_aside.is_some(), Ordering::Relaxed);
     let bindings = restore::bindings(&opened.store, clock.reading())?;
     let state = {
         let queue = queue.clone();
@@ -123,7 +125,8 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
         .map_err(|error| ServeError::Io("open the records", error))?;
 
     let (site, subscribers) = (Arc::new(loaded.site.clone()), Arc::new(subscribers(&loaded)));
-    let nonce_key = NonceKey::new(nonce_secret(&config, data.boot())?);
+    let nonce_key =
+        NonceKey::new(nonce_secret(&config, data.boot())?).with_lifetime(config.auth.nonce_lifetime);
     let engine = start_media(&config, &queue)?;
     let transports = start_sip(&config, clock, &queue, &subscribers, &nonce_key).await?;
 
@@ -137,6 +140,7 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
         live: live.clone(),
         congested: Arc::clone(&congested),
         clock,
+        writers: Arc::clone(&writers),
     }
     .spawn()
     .map_err(|error| ServeError::Io("start the record keeper", error))?;
@@ -159,6 +163,7 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
         counts: Arc::clone(&counts),
         congested: Arc::clone(&congested),
         turns: Arc::clone(&turns),
+        writers: Arc::clone(&writers),
     };
     let boot = first_inputs(&data, &transports.handle(), bindings);
     let control_thread = std::thread::Builder::new()
@@ -171,6 +176,7 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
         counts: Arc::clone(&counts),
         queue: queue.clone(),
         turns,
+        writers,
         transport: transports.handle().metrics(),
         media: media_metrics,
         view: Arc::clone(&view),
@@ -309,17 +315,10 @@ fn record_settings(config: &Config, data: &DataDir) -> RecordSettings {
 
 fn subscribers(loaded: &Loaded) -> Subscribers {
     let passwords = loaded.accounts.iter().map(|account| (account.number.clone(), account.password.reveal()));
-    let mut accounts = Accounts::new(&loaded.realm, &Algorithm::DEFAULT, passwords);
+    // Whoever does not exist is challenged as the site's extensions are.
+    let mut accounts = Accounts::new(&loaded.realm, &algorithms(&loaded.algorithms), passwords);
     for account in &loaded.accounts {
-        let algorithms: Vec<Algorithm> = account
-            .algorithms
-            .iter()
-            .map(|algorithm| match algorithm {
-                Digest::Md5 => Algorithm::Md5,
-                Digest::Sha256 => Algorithm::Sha256,
-            })
-            .collect();
-        accounts.set_algorithms(&account.number, &algorithms);
+        accounts.set_algorithms(&account.number, &algorithms(&account.algorithms));
     }
     let subscriber = |account: &crate::site::AccountSpec| {
         let name = loaded.site.extensions.get(&account.number).map(|extension| extension.name.clone());
@@ -330,6 +329,14 @@ fn subscribers(loaded: &Loaded) -> Subscribers {
         (account.number.clone(), Subscriber { name: name.unwrap_or_default(), contacts })
     };
     Subscribers { accounts: Arc::new(accounts), by_number: loaded.accounts.iter().map(subscriber).collect() }
+}
+
+fn algorithms(configured: &[Digest]) -> Vec<Algorithm> {
+    let algorithm = |digest: &Digest| match digest {
+        Digest::Md5 => Algorithm::Md5,
+        Digest::Sha256 => Algorithm::Sha256,
+    };
+    configured.iter().map(algorithm).collect()
 }
 
 fn stack_config(config: &Config, data: &DataDir, nonce_key: NonceKey) -> Result<StackConfig, ServeError> {
@@ -410,6 +417,13 @@ async fn start_sip(
     let limits = dialtone_signaling::transport::Limits {
         message_bytes: config.sip.max_message_bytes,
         connections: config.sip.max_connections,
+        connections_per_source: config.sip.max_connections_per_source,
+        idle_deadline: config.sip.connection_idle,
+        throttle: ThrottlePolicy {
+            per_account: config.auth.failures_per_account as usize,
+            per_source: config.auth.failures_per_source as usize,
+            window: config.auth.failure_window,
+        },
         datagram_queue: config.limits.send_queue,
         ..Default::default()
     };

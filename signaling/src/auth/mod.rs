@@ -26,7 +26,7 @@ pub use digest::{Algorithm, Exchange, Hash, Hex};
 pub use nonce::{NONCE_LEN, NONCE_LIFETIME, NonceKey};
 pub use throttle::{
     ACCOUNT_FAILURE_LIMIT, FAILURE_TABLE_LIMIT, PROOF_LIFETIME, PROOF_TABLE_LIMIT, SOURCE_FAILURE_LIMIT,
-    THROTTLE_MINUTE, Throttle, ThrottleCounts,
+    THROTTLE_MINUTE, Throttle, ThrottleCounts, ThrottlePolicy,
 };
 pub use verify::{Claim, Verdict, verify};
 pub use window::{NONCE_WINDOW_LIMIT, NonceWindow, NonceWindowCounts};

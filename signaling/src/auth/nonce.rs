@@ -18,7 +18,8 @@ use sha2::Sha256;
 
 use super::digest::{Hash, decode_hex};
 
-/// How long a nonce may be used after its issue. Longer saves round trips, shorter saves replay memory.
+/// How long a nonce may be used after its issue when nothing is configured. Longer saves round trips, shorter
+/// saves replay memory.
 pub const NONCE_LIFETIME: Duration = Duration::from_secs(300);
 
 /// How far a nonce may lie in the future: the wall clock was set back meanwhile.
@@ -32,7 +33,10 @@ pub const NONCE_LEN: usize = 2 * (ID_BYTES + SEAL_BYTES);
 /// What seals nonces and the answers that must look alike. Random, 32 bytes, and fresh at each start: the
 /// counts of an earlier process's nonces are forgotten, so those nonces must not be valid either.
 #[derive(Clone)]
-pub struct NonceKey(Hmac<Sha256>);
+pub struct NonceKey {
+    seal: Hmac<Sha256>,
+    lifetime: Duration,
+}
 
 impl NonceKey {
     /// From random bytes.
@@ -40,7 +44,17 @@ impl NonceKey {
         // HMAC pads a key shorter than its block with zeros (RFC 2104 §2).
         let mut block = [0; 64];
         block[..32].copy_from_slice(&secret);
-        NonceKey(Hmac::new(&block.into()))
+        NonceKey { seal: Hmac::new(&block.into()), lifetime: NONCE_LIFETIME }
+    }
+
+    /// The same key for nonces that live for so long.
+    pub fn with_lifetime(self, lifetime: Duration) -> NonceKey {
+        NonceKey { lifetime, ..self }
+    }
+
+    /// How long a nonce may be used after its issue.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
     }
 
     /// A nonce for `source`. Equal `salt`s at the same microsecond give the same nonce, so callers count or
@@ -51,7 +65,7 @@ impl NonceKey {
         format!("{}{}", Hash::take(&id.to_bytes(), ID_BYTES).hex(), seal.hex())
     }
 
-    /// Whether we issued `nonce` to `source` for `realm`, at most [`NONCE_LIFETIME`] ago.
+    /// Whether we issued `nonce` to `source` for `realm`, and not longer ago than it lives.
     pub fn is_fresh(&self, nonce: &str, source: IpAddr, realm: &str, now: Wall) -> bool {
         let mut bytes = [0; ID_BYTES + SEAL_BYTES];
         if !decode_hex(nonce, &mut bytes) {
@@ -61,13 +75,13 @@ impl NonceKey {
         let id = NonceId::from_bytes(id);
         let age_us = now.as_micros().saturating_sub(id.issued.as_micros());
         let sealed = self.seal(id, source, realm).same(&Hash::take(seal, SEAL_BYTES));
-        sealed && age_us <= micros(NONCE_LIFETIME) && age_us >= -micros(CLOCK_SLACK)
+        sealed && age_us <= micros(self.lifetime) && age_us >= -micros(CLOCK_SLACK)
     }
 
     /// A keyed hash of `parts` for anything that must be stable, unguessable and cost no memory: To tags of
     /// stateless answers, the HA1 of accounts that do not exist. `label` keeps the uses apart.
     pub fn derive(&self, label: &str, parts: &[&[u8]]) -> Hash {
-        let mut mac = self.0.clone();
+        let mut mac = self.seal.clone();
         mac.update(label.as_bytes());
         for part in parts {
             // Lengths keep ("ab", "c") and ("a", "bc") apart.

@@ -13,11 +13,11 @@ use dialtone_core::Mono;
 
 use super::recent::Recent;
 
-/// Failures of one account, from anywhere, within [`THROTTLE_MINUTE`] that begin throttling.
+/// [`ThrottlePolicy::per_account`] when nothing is configured.
 pub const ACCOUNT_FAILURE_LIMIT: usize = 5;
-/// Failures of one source, at any account, within [`THROTTLE_MINUTE`] that begin throttling.
+/// [`ThrottlePolicy::per_source`] when nothing is configured.
 pub const SOURCE_FAILURE_LIMIT: usize = 20;
-/// The span over which failures count.
+/// [`ThrottlePolicy::window`] when nothing is configured.
 pub const THROTTLE_MINUTE: Duration = Duration::from_secs(60);
 /// How long a proof shields its (source, account) pair.
 pub const PROOF_LIFETIME: Duration = Duration::from_secs(3600);
@@ -25,6 +25,27 @@ pub const PROOF_LIFETIME: Duration = Duration::from_secs(3600);
 pub const FAILURE_TABLE_LIMIT: usize = 16_384;
 /// (source, account) pairs whose proof is remembered.
 pub const PROOF_TABLE_LIMIT: usize = 65_536;
+
+/// When throttling begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThrottlePolicy {
+    /// Failures of one account, from anywhere, within `window`. At least 1.
+    pub per_account: usize,
+    /// Failures of one source, at any account, within `window`. At least 1.
+    pub per_source: usize,
+    /// The span over which failures count.
+    pub window: Duration,
+}
+
+impl Default for ThrottlePolicy {
+    fn default() -> Self {
+        ThrottlePolicy {
+            per_account: ACCOUNT_FAILURE_LIMIT,
+            per_source: SOURCE_FAILURE_LIMIT,
+            window: THROTTLE_MINUTE,
+        }
+    }
+}
 
 /// What a [`Throttle`] has counted since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +65,7 @@ pub struct Throttle {
     by_source: Recent<IpAddr, Failures>,
     proofs: Recent<(IpAddr, String), Mono>,
     counts: ThrottleCounts,
+    policy: ThrottlePolicy,
 }
 
 /// The instants of the last failures, as many as the limit needs.
@@ -63,7 +85,13 @@ impl Throttle {
             by_source: Recent::new(failure_table_limit),
             proofs: Recent::new(proof_table_limit),
             counts: ThrottleCounts::default(),
+            policy: ThrottlePolicy::default(),
         }
+    }
+
+    /// The same with other limits.
+    pub fn with_policy(self, policy: ThrottlePolicy) -> Throttle {
+        Throttle { policy, ..self }
     }
 
     /// Whether this attempt may be hashed; otherwise how long to stay away, to the whole second above.
@@ -73,8 +101,11 @@ impl Throttle {
             return Ok(());
         }
         let (source, account) = pair;
-        let by_account = self.by_account.get(&account).and_then(|f| wait(f, ACCOUNT_FAILURE_LIMIT, now));
-        let by_source = self.by_source.get(&source).and_then(|f| wait(f, SOURCE_FAILURE_LIMIT, now));
+        let policy = self.policy;
+        let left = |failures, limit| wait(failures, limit, policy.window, now);
+        let by_account =
+            self.by_account.get(&account).and_then(|failures| left(failures, policy.per_account));
+        let by_source = self.by_source.get(&source).and_then(|failures| left(failures, policy.per_source));
         match by_account.max(by_source) {
             None => Ok(()),
             Some(wait) => {
@@ -88,9 +119,9 @@ impl Throttle {
     pub fn failed(&mut self, source: IpAddr, account: &str, now: Mono) {
         self.counts.failures += 1;
         let (failures, forgot_account) = self.by_account.write(&account.to_owned(), VecDeque::new);
-        note(failures, ACCOUNT_FAILURE_LIMIT, now);
+        note(failures, self.policy.per_account, now);
         let (failures, forgot_source) = self.by_source.write(&network(source), VecDeque::new);
-        note(failures, SOURCE_FAILURE_LIMIT, now);
+        note(failures, self.policy.per_source, now);
         self.counts.evicted += u64::from(forgot_account) + u64::from(forgot_source);
     }
 
@@ -132,10 +163,10 @@ fn note(failures: &mut Failures, limit: usize, now: Mono) {
     }
 }
 
-/// Until the `limit`th last failure is a minute old; `None` when it already is, or there is none.
-fn wait(failures: &Failures, limit: usize, now: Mono) -> Option<Duration> {
+/// Until the `limit`th last failure has left the window; `None` when it already is, or there is none.
+fn wait(failures: &Failures, limit: usize, window: Duration, now: Mono) -> Option<Duration> {
     let first = failures.len().checked_sub(limit).and_then(|index| failures.get(index))?;
-    let left = THROTTLE_MINUTE.checked_sub(now.since(*first)).filter(|left| !left.is_zero())?;
+    let left = window.checked_sub(now.since(*first)).filter(|left| !left.is_zero())?;
     Some(Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0)))
 }
 

@@ -6,6 +6,7 @@
 //! the same count legitimately.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use dialtone_core::Mono;
 
@@ -31,6 +32,7 @@ pub struct NonceWindow {
     // In order of issue, so that the first is the one with the least life left.
     nonces: BTreeMap<NonceId, Seen>,
     limit: usize,
+    lifetime: Duration,
     forgotten: Option<Forgotten>,
     counts: NonceWindowCounts,
 }
@@ -62,9 +64,15 @@ impl NonceWindow {
         NonceWindow {
             nonces: BTreeMap::new(),
             limit: limit.max(1),
+            lifetime: NONCE_LIFETIME,
             forgotten: None,
             counts: NonceWindowCounts::default(),
         }
+    }
+
+    /// The same for nonces that live for so long.
+    pub fn with_lifetime(self, lifetime: Duration) -> NonceWindow {
+        NonceWindow { lifetime, ..self }
     }
 
     /// True once for each pair of nonce and count; the nonce must have come as
@@ -114,7 +122,7 @@ impl NonceWindow {
     fn evict(&mut self, now: Mono) {
         if let Some((id, _)) = self.nonces.pop_first() {
             let id = self.forgotten.map_or(id, |forgotten| forgotten.id.max(id));
-            self.forgotten = Some(Forgotten { id, until: now + NONCE_LIFETIME });
+            self.forgotten = Some(Forgotten { id, until: now + self.lifetime });
             self.counts.evicted += 1;
         }
     }

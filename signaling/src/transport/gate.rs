@@ -98,7 +98,7 @@ impl Gate {
         Gate {
             accounts: RwLock::new(accounts),
             key,
-            throttle: Mutex::new(Throttle::default()),
+            throttle: Mutex::new(Throttle::default().with_policy(limits.throttle)),
             refusals: Budget::new(limits.refusals_per_second),
             challenges: Budget::new(limits.challenges_per_second),
             salt: AtomicU32::new(0),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::auth::ThrottlePolicy;
 use crate::message::MESSAGE_MAX;
 
 /// Bounds of sockets, connections and queues. [`Limits::default`] suits a site of some thousand phones.
@@ -42,6 +43,8 @@ pub struct Limits {
     pub challenges_per_second: u32,
     /// Retry-After of what is shed.
     pub shed_retry_after: Duration,
+    /// When guessing passwords is slowed down.
+    pub throttle: ThrottlePolicy,
 }
 
 impl Default for Limits {
@@ -64,6 +67,7 @@ impl Default for Limits {
             refusals_per_second: 50,
             challenges_per_second: 10_000,
             shed_retry_after: Duration::from_secs(5),
+            throttle: ThrottlePolicy::default(),
         }
     }
 }
