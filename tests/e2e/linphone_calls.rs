@@ -21,7 +21,7 @@ fn linphone_calls_the_echo_test() {
         let mut alma = Linphone::start(lab, &server, "1001", 5070);
         alma.dial("*43");
         alma.speaks();
-        packets_flow(&server, 150.0);
+        packets_flow(&server, 130.0);
         alma.hang_up();
         alma.expect("ended");
         let cdr = only(server.finish(1));
@@ -39,7 +39,7 @@ fn linphone_calls_linphone() {
         alma.dial("1002");
         alma.speaks();
         ben.speaks();
-        packets_flow(&server, 400.0);
+        packets_flow(&server, 250.0);
         ben.hang_up();
         alma.expect("ended");
         let cdr = only(server.finish(1));

@@ -17,7 +17,7 @@ fn survives(transport: Transport, rounds: u16) {
                 .over(transport)
                 .run();
             server.restart_after_crash();
-            assert_eq!(server.metric("dialtone_sip_bindings"), f64::from(round + 1));
+            server.wait_for_metric("dialtone_sip_bindings", f64::from(round + 1));
             let callee = Sipp::new(lab, "callee.xml", &number, port).set("RING", 100).rtp_echo();
             let callee = callee.over(transport).listen();
             let caller = Sipp::new(lab, "caller.xml", "1001", 5070).set("TALK", 700).dial(&number);

@@ -10,7 +10,7 @@ use super::poll::eventually;
 use super::process::Process;
 use super::server::Server;
 
-/// A registered phone that answers by itself and says the welcome prompt again and again.
+/// A registered phone that answers by itself.
 pub struct Linphone {
     process: Process,
     screen: PathBuf,
@@ -51,7 +51,7 @@ impl Linphone {
         self.command(&format!("call {number}"));
     }
 
-    /// Waits until it is in a call, and lets it speak.
+    /// Waits until it is in a call, and lets it say the welcome prompt once.
     pub fn speaks(&mut self) {
         self.expect("Media streams established");
         let welcome = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/prompts/welcome.wav");
