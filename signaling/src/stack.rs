@@ -25,8 +25,8 @@ use crate::registrar::{
     Binding, BindingChange, Changes, ContactPolicy, ExpiryPolicy, PersistToken, Registrar, Registration,
 };
 use crate::transaction::{Timing, Transactions, TxId, TxOutput};
-use crate::ua::{Body, Calling, Desk, Identity, Leg, Offered, State, Tokens, next_hop};
-use crate::wire::{Credentials, FlowId, Path, Transmit, Transport, TransportEvent};
+use crate::ua::{Body, Calling, Desk, Identity, Leg, Offered, State, Tokens, end_unwanted, next_hop};
+use crate::wire::{Credentials, FlowId, Path, Ticket, Transmit, Transport, TransportEvent};
 
 /// Fixed for the life of the stack.
 #[derive(Clone, Debug)]
@@ -349,6 +349,9 @@ impl Stack {
             TxOutput::Seen { owner, peer, message } => received(out, owner, peer, message),
             TxOutput::Response { tx, owner, response } => {
                 let Some(leg) = owner else { return };
+                if !self.legs.contains_key(&leg) {
+                    return self.answered_late(now, leg, tx, &response);
+                }
                 self.with_leg(now, leg, out, |leg, desk| match &leg.state {
                     State::Calling(calling) if calling.tx == tx => leg.invite_answered(desk, response),
                     State::Up(_) => leg.answered_up(desk, tx, response),
@@ -390,6 +393,20 @@ impl Stack {
         self.respond(now, tx, response);
         if let Some(leg) = owner {
             self.with_leg(now, leg, out, |leg, desk| leg.cancelled(desk));
+        }
+    }
+
+    /// An INVITE of a leg that is over was answered all the same, by another fork or once more: whoever
+    /// did must not believe in a call (RFC 3261 §13.2.2.4).
+    fn answered_late(&mut self, now: Now, leg: LegId, tx: TxId, response: &Response) {
+        if response.is_success()
+            && let Some((invite, path)) = self.tx.invite(tx)
+            && let Some((path, ack, bye)) =
+                end_unwanted(&invite, response, path, &self.config.identity, &mut self.tokens)
+        {
+            let transmit = Transmit { path, payload: ack.to_bytes(), ticket: Ticket::default() };
+            self.tx_out.push(TxOutput::Transmit { owner: Some(leg), transmit });
+            self.tx.send(now.mono, bye, path, Some(leg), &mut self.tx_out);
         }
     }
 

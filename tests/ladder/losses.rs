@@ -103,6 +103,22 @@ fn the_second_200_of_a_fork_beyond_us_is_acknowledged_and_ended() {
 }
 
 #[test]
+fn a_200_of_a_fork_beyond_us_after_the_call_is_acknowledged_and_ended_too() {
+    let (world, alice, bob) = ringing();
+    bob.answer();
+    alice.ack();
+    let mut other = bob.sent();
+    alice.bye();
+    let to = other.headers().text(&Name::To).unwrap().replace(";tag=", ";tag=other");
+    other.headers_mut().set(Name::To, to);
+    let (acks, byes) = (bob.got("ACK").len(), bob.got("BYE").len());
+    bob.send(other);
+    assert_eq!((bob.got("ACK").len(), bob.got("BYE").len()), (acks + 1, byes + 1));
+    assert!(bob.address_of("BYE", Name::To).tag().unwrap().starts_with("other"));
+    world.check("late_200_of_a_fork");
+}
+
+#[test]
 fn two_byes_that_cross_end_one_call() {
     let (world, alice, bob) = talking();
     bob.manual();

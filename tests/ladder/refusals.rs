@@ -1,11 +1,12 @@
 //! Calls and requests that are refused, and what the peer is told.
 
+use dialtone::switch::Input;
 use dialtone_core::command::{Command, Reply};
 use dialtone_core::{Cause, NodeId};
 use dialtone_signaling::message::{Method, Name};
 
 use super::calls::talking;
-use super::support::{Phone, World};
+use super::support::{self, Phone, World};
 
 fn pair() -> (World, Phone, Phone) {
     let world = World::new();
@@ -82,6 +83,36 @@ fn a_drain_refuses_new_calls_and_keeps_old_ones() {
     world.advance(1);
     assert!(!alice.in_call() && !bob.in_call());
     world.check("drain");
+}
+
+#[test]
+fn while_records_cannot_be_kept_no_call_begins() {
+    let (world, alice, bob) = pair();
+    world.input(Input::Congested(true));
+    alice.invite("1002");
+    assert_eq!((alice.status(), bob.got("INVITE").len()), (503, 0));
+    world.input(Input::Congested(false));
+    alice.invite("1002");
+    assert_eq!(bob.got("INVITE").len(), 1);
+    alice.cancel();
+    world.finish();
+}
+
+#[test]
+fn a_new_site_is_for_new_calls() {
+    let (world, alice, bob) = talking();
+    let mut site = support::sample();
+    site.extensions.remove("1002");
+    world.apply(site);
+    assert!(alice.in_call() && bob.in_call());
+    let carol = world.registered("1003");
+    carol.invite("1002");
+    assert_eq!(carol.status(), 404);
+    alice.reinvite(support::sdp("pcmu pcma te").direction(dialtone_core::Direction::SendOnly));
+    assert_eq!(alice.status(), 200);
+    alice.ack();
+    bob.bye();
+    world.finish();
 }
 
 #[test]

@@ -160,6 +160,12 @@ impl World {
         inner.pump();
     }
 
+    /// A new site comes into force.
+    pub fn apply(&self, site: Site) {
+        let subscribers = site::subscribers(ContactPolicy::default());
+        self.input(Input::Site { site: Arc::new(site), subscribers });
+    }
+
     pub fn media(&self, event: MediaEvent) {
         self.input(Input::Media(event));
     }

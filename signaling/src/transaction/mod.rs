@@ -305,6 +305,15 @@ impl Transactions {
         }
     }
 
+    /// An INVITE of ours, as it was sent, and where.
+    pub fn invite(&self, tx: TxId) -> Option<(Request, Path)> {
+        let transaction = self.all.get(&tx)?;
+        match &transaction.machine {
+            Machine::InviteClient(client) => Some((client.request().clone(), transaction.path)),
+            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => None,
+        }
+    }
+
     /// Gives up an INVITE of ours; late answers are dropped.
     pub fn abandon(&mut self, invite: TxId, out: &mut Vec<TxOutput>) {
         self.drive(invite, out, |machine, actions| match machine {

@@ -21,7 +21,7 @@ pub(crate) use self::dialog::next_hop;
 pub use self::identity::Identity;
 pub(crate) use self::inbound::Offered;
 pub(crate) use self::leg::{Body, Leg, State};
-pub(crate) use self::outbound::Calling;
+pub(crate) use self::outbound::{Calling, end_unwanted};
 pub use self::tokens::Tokens;
 use crate::message::Response;
 use crate::stack::SipOutput;

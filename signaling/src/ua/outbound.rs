@@ -10,8 +10,10 @@ use dialtone_core::{Cause, Description, LegCommand, LegEvent, Mono};
 use super::Desk;
 use super::cause::{cause_of, reason_value};
 use super::dialog::Dialog;
+use super::identity::Identity;
 use super::leg::{Body, Leg, State};
 use super::session::Session;
+use super::tokens::Tokens;
 use crate::message::{Method, Name, Request, Response};
 use crate::sdp::RemoteSdp;
 use crate::transaction::TxId;
@@ -167,6 +169,22 @@ impl Leg {
             desk.tx.abandon(calling.tx, desk.tx_out);
         }
     }
+}
+
+/// The way to whoever answered an INVITE whose call is over, and the ACK and the BYE that it is owed.
+/// `None` when its answer has no address for them.
+pub(crate) fn end_unwanted(
+    invite: &Request,
+    response: &Response,
+    path: Path,
+    identity: &Identity,
+    tokens: &mut Tokens,
+) -> Option<(Path, Request, Request)> {
+    let mut dialog = Dialog::uac(invite, response, path).ok()?;
+    let ack = dialog.ack(dialog.local_cseq, identity, tokens);
+    let mut bye = dialog.request(Method::Bye, identity, tokens);
+    bye.headers.push(Name::Reason, reason_value(Cause::NormalClearing));
+    Some((dialog.path, ack, bye))
 }
 
 /// Another 2xx than the one that made the dialog: a fork that lost. It is acknowledged and ended
