@@ -340,6 +340,8 @@ pub enum Fact {
     BridgeDestroyed {
         /// The bridge.
         bridge: BridgeId,
+        /// The call that it served.
+        call: CallId,
     },
     /// A leg is to end: its far end asked for it, or we do.
     HangupRequested {

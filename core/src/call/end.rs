@@ -60,6 +60,6 @@ impl Call {
         for (left, leg) in (1..).zip(legs) {
             desk.fact(Fact::BridgeLeft { bridge, leg, legs: count - left });
         }
-        desk.fact(Fact::BridgeDestroyed { bridge });
+        desk.fact(Fact::BridgeDestroyed { bridge, call: self.id });
     }
 }
