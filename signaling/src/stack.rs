@@ -7,6 +7,9 @@
 //!
 //! **Invariant:** nothing here blocks, reads a clock or draws a random number that was not injected.
 
+mod originate;
+mod requests;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -15,18 +18,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dialtone_core::endpoint::ContactChange;
 use dialtone_core::leg::Target;
-use dialtone_core::{
-    Cause, Description, IdSource, LegCommand, LegEvent, LegId, Mono, NodeId, Now, Number, Party,
-};
+use dialtone_core::{IdSource, LegCommand, LegEvent, LegId, Mono, NodeId, Now, Number};
 
-use crate::auth::{Accounts, NonceKey, NonceWindow, challenge};
-use crate::message::{Message, Method, Name, Request, Response};
+use crate::auth::{Accounts, NonceKey, NonceWindow};
+use crate::message::{Message, Name, Request, Response};
 use crate::registrar::{
-    Binding, BindingChange, Changes, ContactPolicy, ExpiryPolicy, PersistToken, Registrar, Registration,
+    Binding, BindingChange, Changes, ContactPolicy, ExpiryPolicy, PersistToken, Registrar,
 };
 use crate::transaction::{Timing, Transactions, TxId, TxOutput};
-use crate::ua::{Body, Calling, Desk, Identity, Leg, Offered, State, Tokens, end_unwanted, next_hop};
-use crate::wire::{Credentials, FlowId, Path, Ticket, Transmit, Transport, TransportEvent};
+use crate::ua::{Desk, Identity, Leg, State, Tokens, end_unwanted};
+use crate::wire::{FlowId, Ticket, Transmit, Transport, TransportEvent};
 
 /// Fixed for the life of the stack.
 #[derive(Clone, Debug)]
@@ -410,202 +411,6 @@ impl Stack {
         }
     }
 
-    /// A new request: within a dialog, or about something new.
-    fn request(
-        &mut self,
-        now: Now,
-        tx: TxId,
-        request: Request,
-        path: Path,
-        credentials: Credentials,
-        out: &mut Vec<SipOutput>,
-    ) {
-        if request.to().is_ok_and(|to| to.tag().is_some()) {
-            return self.within_dialog(now, tx, request, path, &credentials, out);
-        }
-        // RFC 3261 §8.2: the method is looked at first, then what the request requires.
-        match &request.method {
-            Method::Options | Method::Register | Method::Invite => {}
-            Method::Bye | Method::Ack | Method::Cancel => {
-                return self.respond(now, tx, Response::to(&request, 481));
-            }
-            Method::Other(_) => return self.respond(now, tx, Response::to(&request, 501)),
-            // RFC 3261 §8.2.1: known, and not here; the answer's Allow says what is.
-            Method::Prack
-            | Method::Subscribe
-            | Method::Notify
-            | Method::Publish
-            | Method::Info
-            | Method::Refer
-            | Method::Message
-            | Method::Update => return self.respond(now, tx, Response::to(&request, 405)),
-        }
-        if let Some(response) = self.requires_too_much(&request) {
-            return self.respond(now, tx, response);
-        }
-        if request.max_forwards() == Ok(0) {
-            return self.respond(now, tx, Response::to(&request, 483));
-        }
-        if request.method == Method::Options {
-            return self.respond(now, tx, self.capabilities(&request));
-        }
-        match self.authenticate(now, &request, path, credentials) {
-            Err(response) => self.respond(now, tx, *response),
-            Ok(account) if request.method == Method::Register => {
-                self.register(now, tx, &request, account, path, out);
-            }
-            Ok(account) => self.invite(now, tx, request, account, path, out),
-        }
-    }
-
-    /// The refusal that a request is owed when it requires an extension that we do not have
-    /// (RFC 3261 §8.2.2.3).
-    fn requires_too_much(&self, request: &Request) -> Option<Response> {
-        let unsupported = self.config.identity.unsupported(request);
-        if unsupported.is_empty() {
-            return None;
-        }
-        let mut response = Response::to(request, 420);
-        response.headers.push(Name::Unsupported, unsupported.join(", "));
-        Some(response)
-    }
-
-    fn within_dialog(
-        &mut self,
-        now: Now,
-        tx: TxId,
-        request: Request,
-        path: Path,
-        credentials: &Credentials,
-        out: &mut Vec<SipOutput>,
-    ) {
-        let Some(id) = self.dialog_of(&request) else {
-            return self.respond(now, tx, Response::to(&request, 481));
-        };
-        self.tx.set_owner(tx, id);
-        received(out, id, path.remote, request.clone());
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let State::Up(session) = &mut leg.state else { return };
-        // The peer of the dialog is known by where it is; anybody else must prove who they are.
-        let proves = matches!(credentials, Credentials::Good { account, .. } if *account == leg.endpoint);
-        if session.dialog.path.remote.ip() != path.remote.ip() && !proves {
-            let response = self.challenged(now, &request, path, false);
-            return self.respond(now, tx, response);
-        }
-        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-        if !session.dialog.advances(cseq) {
-            return self.respond(now, tx, Response::to(&request, 500).with_reason("CSeq Out Of Order"));
-        }
-        if let Some(response) = self.requires_too_much(&request) {
-            return self.respond(now, tx, response);
-        }
-        match &request.method {
-            Method::Bye => self.with_leg(now, id, out, |leg, desk| leg.their_bye(desk, tx, &request, path)),
-            Method::Invite => {
-                self.with_leg(now, id, out, |leg, desk| leg.their_reinvite(desk, tx, request, path))
-            }
-            Method::Options => self.respond(now, tx, self.capabilities(&request)),
-            Method::Other(_) => self.respond(now, tx, Response::to(&request, 501)),
-            Method::Ack
-            | Method::Cancel
-            | Method::Register
-            | Method::Prack
-            | Method::Subscribe
-            | Method::Notify
-            | Method::Publish
-            | Method::Info
-            | Method::Refer
-            | Method::Message
-            | Method::Update => self.respond(now, tx, Response::to(&request, 405)),
-        }
-    }
-
-    fn register(
-        &mut self,
-        now: Now,
-        tx: TxId,
-        request: &Request,
-        account: Number,
-        path: Path,
-        out: &mut Vec<SipOutput>,
-    ) {
-        // RFC 3261 §10.3 step 3: who may register what is who owns it.
-        let address = request.to().ok().and_then(|to| to.uri.user_decoded().map(|user| user.into_owned()));
-        if address.as_ref() != Some(&account) {
-            return self.respond(now, tx, Response::to(request, 403));
-        }
-        let policy = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.contacts);
-        let asked =
-            Registration { tx, request, endpoint: &account, policy: policy.unwrap_or_default(), path };
-        let mut changes = Changes::default();
-        let answer = self.registrar.register(now.mono, &asked, &mut changes);
-        publish(changes, out);
-        if let Some(response) = answer {
-            self.respond(now, tx, response);
-        }
-    }
-
-    fn invite(
-        &mut self,
-        now: Now,
-        tx: TxId,
-        invite: Request,
-        account: Number,
-        path: Path,
-        out: &mut Vec<SipOutput>,
-    ) {
-        let from = invite.from().ok().and_then(|from| from.uri.user_decoded().map(|user| user.into_owned()));
-        if from.as_ref() != Some(&account) {
-            // Nobody calls under another's number.
-            return self.respond(now, tx, Response::to(&invite, 403).with_reason("From Is Not The Account"));
-        }
-        if invite.headers.contact().is_err() {
-            return self.respond(
-                now,
-                tx,
-                Response::to(&invite, 400).with_reason("Missing Or Malformed Contact"),
-            );
-        }
-        if self.legs.len() >= self.config.legs_max {
-            self.refused += 1;
-            let mut response = Response::to(&invite, 503);
-            response.headers.push(Name::RetryAfter, "5");
-            return self.respond(now, tx, response);
-        }
-        let dialed = match invite.uri.parse() {
-            Ok(uri) => uri.user_decoded().map(|user| user.into_owned()).unwrap_or_default(),
-            Err(_) => return self.respond(now, tx, Response::to(&invite, 416)),
-        };
-        let id = self.leg_ids.leg();
-        let session_id = self.tokens.session_id();
-        let mut leg = Leg::new(id, account.clone(), session_id, State::Gone);
-        let offer = match leg.read_body(invite.headers.content_type(), &invite.body) {
-            Body::Empty => None,
-            Body::Audio(description) => Some(description),
-            Body::Unusable(status, why) => {
-                let mut response = Response::to(&invite, status);
-                response.headers.push(Name::Warning, self.config.identity.warning(why));
-                if status == 415 {
-                    response.headers.push(Name::Accept, "application/sdp"); // RFC 3261 §21.4.13
-                }
-                return self.respond(now, tx, response);
-            }
-        };
-        self.tx.set_owner(tx, id);
-        received(out, id, path.remote, invite.clone());
-        let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
-        let caller = Party { number: account.clone(), name: name.unwrap_or_default() };
-        let has_offer = offer.is_some();
-        let tag = self.tokens.tag();
-        leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer }));
-        self.legs.insert(id, Box::new(leg));
-        let ipv6 = path.remote.is_ipv6();
-        out.push(SipOutput::Leg {
-            leg: id,
-            event: LegEvent::Offered { endpoint: account, caller, dialed, offer, ipv6 },
-        });
-    }
-
     fn command(&mut self, now: Now, id: LegId, command: LegCommand, out: &mut Vec<SipOutput>) {
         if let LegCommand::Originate {
             target: Target::Contact { endpoint, contact },
@@ -622,114 +427,6 @@ impl Stack {
             State::Up(_) => leg.command_up(desk, command),
             State::Gone => {}
         });
-    }
-
-    #[allow(clippy::too_many_arguments)] // one field of the command each
-    fn originate(
-        &mut self,
-        now: Now,
-        id: LegId,
-        endpoint: Number,
-        contact: dialtone_core::ContactId,
-        caller: &Party,
-        offer: &Description,
-        out: &mut Vec<SipOutput>,
-    ) {
-        let binding = self.registrar.binding(&endpoint, contact).cloned();
-        let refused = |cause| SipOutput::Leg { leg: id, event: LegEvent::HungUp { cause } };
-        let Some(binding) = binding else { return out.push(refused(Cause::SubscriberAbsent)) };
-        if self.legs.len() >= self.config.legs_max {
-            self.refused += 1;
-            return out.push(refused(Cause::Congestion));
-        }
-        let Some(path) = self.way_to(&binding) else {
-            return out.push(refused(Cause::DestinationOutOfOrder));
-        };
-        let session_id = self.tokens.session_id();
-        let mut leg = Leg::new(id, endpoint.clone(), session_id, State::Gone);
-        let identity = &self.config.identity;
-        let mut from = identity.user(&caller.number, &caller.name);
-        from.set_tag(&self.tokens.tag());
-        let mut invite = Request::new(Method::Invite, binding.uri.clone());
-        let headers = &mut invite.headers;
-        headers.push(Name::Via, identity.via(path, &self.tokens.branch()).to_string());
-        headers.push(Name::MaxForwards, "70");
-        headers.push(Name::From, from.to_string());
-        headers.push(Name::To, identity.user(&endpoint, "").to_string());
-        headers.push(Name::CallId, self.tokens.call_id());
-        headers.push(Name::CSeq, "1 INVITE");
-        headers.push(Name::Contact, identity.contact(path, &id.to_string()));
-        headers.push(Name::UserAgent, identity.agent());
-        identity.allow(headers);
-        invite.set_body("application/sdp", leg.sdp.offer(offer));
-        let tx = self.tx.send(now.mono, invite.clone(), path, Some(id), &mut self.tx_out);
-        leg.state = State::Calling(Box::new(Calling::new(tx, invite, path)));
-        self.legs.insert(id, Box::new(leg));
-    }
-
-    /// How to reach a binding: the way that its REGISTER came while that stands, its contact otherwise.
-    fn way_to(&self, binding: &Binding) -> Option<Path> {
-        let uri = binding.uri.parse().ok()?;
-        let wants_tcp = uri.param("transport").is_some_and(|name| name.eq_ignore_ascii_case("tcp"));
-        let transport = if wants_tcp { Transport::Tcp } else { binding.path.transport };
-        let up = match transport {
-            Transport::Udp => self.sockets.iter().any(|socket| socket.flow == binding.path.flow),
-            Transport::Tcp => self.flows.contains(&binding.path.flow),
-        };
-        if transport == binding.path.transport && up {
-            return Some(next_hop(&uri, &[], binding.path));
-        }
-        // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
-        let remote = match transport {
-            Transport::Udp => next_hop(&uri, &[], binding.path).remote,
-            Transport::Tcp => uri.socket_addr()?,
-        };
-        let socket = self
-            .sockets
-            .iter()
-            .filter(|socket| socket.transport == transport && socket.local.is_ipv4() == remote.is_ipv4())
-            .min_by_key(|socket| socket.local != binding.path.local)?;
-        Some(Path { transport, flow: socket.flow, local: socket.local, remote })
-    }
-
-    /// The account that a request is of, or the answer that it is owed.
-    fn authenticate(
-        &mut self,
-        now: Now,
-        request: &Request,
-        path: Path,
-        credentials: Credentials,
-    ) -> Result<Number, Box<Response>> {
-        match credentials {
-            Credentials::Good { account, nonce, nonce_count } => {
-                if self.nonces.accept(&nonce, nonce_count, now.mono) {
-                    return Ok(account);
-                }
-                // RFC 7616 §3.4: a count that was used is a replay, or a phone that does not count.
-                self.replayed += 1;
-                Err(Box::new(self.challenged(now, request, path, true)))
-            }
-            Credentials::None => Err(Box::new(self.challenged(now, request, path, false))),
-        }
-    }
-
-    fn challenged(&mut self, now: Now, request: &Request, path: Path, stale: bool) -> Response {
-        let accounts = &self.subscribers.accounts;
-        let salt = self.tokens.salt();
-        let nonce = self.config.nonce_key.issue(path.remote.ip(), accounts.realm(), now.wall, salt);
-        let from = request.from().ok().and_then(|from| from.uri.user_decoded().map(|user| user.into_owned()));
-        let agent = request.headers.text(&Name::UserAgent);
-        let mut response = Response::to(request, 401);
-        for challenge in challenge(accounts, &from.unwrap_or_default(), agent, &nonce, stale) {
-            response.headers.push(Name::WwwAuthenticate, challenge.to_string());
-        }
-        response
-    }
-
-    fn capabilities(&self, request: &Request) -> Response {
-        let mut response = Response::to(request, 200);
-        response.headers.push(Name::Accept, "application/sdp");
-        response
     }
 
     /// Answers a request outside of legs: with a tag of ours and what every answer carries.

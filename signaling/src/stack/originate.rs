@@ -1,0 +1,79 @@
+//! A call of ours begins: the INVITE, and the way on which a binding is reached.
+
+use dialtone_core::{Cause, ContactId, Description, LegEvent, LegId, Now, Number, Party};
+
+use super::{SipOutput, Stack};
+use crate::message::{Method, Name, Request};
+use crate::registrar::Binding;
+use crate::ua::{Calling, Leg, State, next_hop};
+use crate::wire::{Path, Transport};
+
+impl Stack {
+    #[allow(clippy::too_many_arguments)] // one field of the command each
+    pub(super) fn originate(
+        &mut self,
+        now: Now,
+        id: LegId,
+        endpoint: Number,
+        contact: ContactId,
+        caller: &Party,
+        offer: &Description,
+        out: &mut Vec<SipOutput>,
+    ) {
+        let binding = self.registrar.binding(&endpoint, contact).cloned();
+        let refused = |cause| SipOutput::Leg { leg: id, event: LegEvent::HungUp { cause } };
+        let Some(binding) = binding else { return out.push(refused(Cause::SubscriberAbsent)) };
+        if self.legs.len() >= self.config.legs_max {
+            self.refused += 1;
+            return out.push(refused(Cause::Congestion));
+        }
+        let Some(path) = self.way_to(&binding) else {
+            return out.push(refused(Cause::DestinationOutOfOrder));
+        };
+        let session_id = self.tokens.session_id();
+        let mut leg = Leg::new(id, endpoint.clone(), session_id, State::Gone);
+        let identity = &self.config.identity;
+        let mut from = identity.user(&caller.number, &caller.name);
+        from.set_tag(&self.tokens.tag());
+        let mut invite = Request::new(Method::Invite, binding.uri.clone());
+        let headers = &mut invite.headers;
+        headers.push(Name::Via, identity.via(path, &self.tokens.branch()).to_string());
+        headers.push(Name::MaxForwards, "70");
+        headers.push(Name::From, from.to_string());
+        headers.push(Name::To, identity.user(&endpoint, "").to_string());
+        headers.push(Name::CallId, self.tokens.call_id());
+        headers.push(Name::CSeq, "1 INVITE");
+        headers.push(Name::Contact, identity.contact(path, &id.to_string()));
+        headers.push(Name::UserAgent, identity.agent());
+        identity.allow(headers);
+        invite.set_body("application/sdp", leg.sdp.offer(offer));
+        let tx = self.tx.send(now.mono, invite.clone(), path, Some(id), &mut self.tx_out);
+        leg.state = State::Calling(Box::new(Calling::new(tx, invite, path)));
+        self.legs.insert(id, Box::new(leg));
+    }
+
+    /// How to reach a binding: the way that its REGISTER came while that stands, its contact otherwise.
+    fn way_to(&self, binding: &Binding) -> Option<Path> {
+        let uri = binding.uri.parse().ok()?;
+        let wants_tcp = uri.param("transport").is_some_and(|name| name.eq_ignore_ascii_case("tcp"));
+        let transport = if wants_tcp { Transport::Tcp } else { binding.path.transport };
+        let up = match transport {
+            Transport::Udp => self.sockets.iter().any(|socket| socket.flow == binding.path.flow),
+            Transport::Tcp => self.flows.contains(&binding.path.flow),
+        };
+        if transport == binding.path.transport && up {
+            return Some(next_hop(&uri, &[], binding.path));
+        }
+        // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
+        let remote = match transport {
+            Transport::Udp => next_hop(&uri, &[], binding.path).remote,
+            Transport::Tcp => uri.socket_addr()?,
+        };
+        let socket = self
+            .sockets
+            .iter()
+            .filter(|socket| socket.transport == transport && socket.local.is_ipv4() == remote.is_ipv4())
+            .min_by_key(|socket| socket.local != binding.path.local)?;
+        Some(Path { transport, flow: socket.flow, local: socket.local, remote })
+    }
+}
