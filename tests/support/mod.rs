@@ -5,6 +5,7 @@ mod checks;
 mod phone;
 mod picture;
 mod sdp;
+mod set;
 mod site;
 mod world;
 

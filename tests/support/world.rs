@@ -22,7 +22,8 @@ use dialtone_signaling::registrar::{ContactPolicy, PersistToken};
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig};
 use dialtone_signaling::wire::{FlowId, Path, Transport, TransportEvent};
 
-use super::phone::{Phone, Set};
+use super::phone::Phone;
+use super::set::Set;
 use super::site;
 
 /// A handle; clones are the same world.
