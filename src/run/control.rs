@@ -168,6 +168,7 @@ impl Control {
             switch.handle(self.clock.now(), input, &mut effects);
             self.shell.carry_out(effects.drain(..));
         }
+        self.publish(switch);
         loop {
             let now = self.clock.now();
             let wait = switch.deadline().map_or(LOOK, |deadline| deadline.since(now.mono).min(LOOK));
@@ -186,8 +187,13 @@ impl Control {
                     return self.finish(switch);
                 };
                 let now = self.clock.now();
+                let commanded = matches!(input, Input::Command { .. });
                 switch.handle(now, input, &mut effects);
                 self.turns.record(self.clock.now().mono.since(now.mono));
+                if commanded {
+                    // Whoever gets the reply to `Drain` looks here for calls that began before it.
+                    self.publish(switch);
+                }
                 self.shell.carry_out(effects.drain(..));
                 left -= 1;
                 item = if left > 0 { self.received.try_recv().ok() } else { None };
@@ -201,9 +207,13 @@ impl Control {
             }
             self.shell.carry_out(effects.drain(..));
             self.shell.retry();
-            *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = switch.counts();
+            self.publish(switch);
             *self.writers.state.lock().unwrap_or_else(PoisonError::into_inner) = self.shell.state_counters();
         }
+    }
+
+    fn publish(&self, switch: &Switch) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = switch.counts();
     }
 
     fn finish(mut self, switch: &mut Switch) {
