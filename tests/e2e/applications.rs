@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dialtone_core::cdr::EndedBy;
 
-use crate::harness::{Phone, Server, Setup, answered, correlation, only, prompt, scenario};
+use crate::harness::{Phone, Server, Setup, Transport, Voice, answered, correlation, only, prompt, scenario};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -60,11 +60,27 @@ fn the_welcome_is_heard_whole_and_then_we_hang_up() {
 
 #[test]
 fn a_ring_group_lets_the_caller_hear_ringing_and_then_the_callee() {
-    scenario(|lab| {
+    ring_group(Voice::Pcmu, Voice::Pcmu);
+}
+
+#[test]
+fn a_ring_group_rings_a_caller_of_many_codecs() {
+    ring_group(Voice::Any, Voice::Any);
+}
+
+#[test]
+fn a_ring_group_of_phones_with_one_codec_rings_a_caller_of_many() {
+    ring_group(Voice::Any, Voice::Pcmu);
+}
+
+/// The ringing is ours, so its codec is agreed before anybody answers; whoever does must be heard in it.
+fn ring_group(caller: Voice, members: Voice) {
+    scenario(move |lab| {
         let server = Server::start(lab, Setup::shipped());
-        let mut carla = Phone::new("1005", 5070, 440.0).start(lab, &server);
-        let mut alma = Phone::new("1001", 5080, 700.0).start(lab, &server);
-        let mut ben = Phone::new("1002", 5090, 1000.0).start(lab, &server);
+        let udp = Transport::Udp;
+        let mut carla = Phone::new("1005", 5070, 0.0).with(udp, caller, 440.0).start(lab, &server);
+        let mut alma = Phone::new("1001", 5080, 0.0).with(udp, members, 700.0).start(lab, &server);
+        let mut ben = Phone::new("1002", 5090, 0.0).with(udp, members, 1000.0).start(lab, &server);
         carla.dial("500");
         alma.expect("CALL_INCOMING");
         ben.expect("CALL_INCOMING");

@@ -65,6 +65,26 @@ fn tones_cross_in_opus_over_tcp() {
 }
 
 #[test]
+fn a_phone_of_many_codecs_talks_to_one_of_pcmu() {
+    scenario(|lab| {
+        let server = Server::start(lab, Setup::shipped());
+        let mut alma =
+            Phone::new("1001", 5070, 0.0).with(Transport::Udp, Voice::Any, 440.0).start(lab, &server);
+        let mut ben = Phone::new("1002", 5080, 1000.0).answering().start(lab, &server);
+        alma.dial("1002");
+        ben.expect("CALL_ESTABLISHED");
+        is_tone(&alma.hears(3 * SECOND).part(SECOND, 2 * SECOND), 1000.0, 1.0);
+        // Its own resampler takes something off.
+        is_tone(&ben.hears(3 * SECOND).part(SECOND, 2 * SECOND), 440.0, 2.0);
+        ben.hang_up();
+        alma.expect("CALL_CLOSED");
+        let cdr = only(server.finish(1));
+        answered(&cdr, Some("1002"), EndedBy::Callee);
+        assert!(cdr.legs.iter().all(|leg| leg.codec == Some(Codec::Pcmu)), "{cdr:#?}");
+    });
+}
+
+#[test]
 fn on_hold_nothing_is_heard_and_after_it_the_tone_is_back() {
     scenario(|lab| {
         let server = Server::start(lab, Setup::shipped());

@@ -24,12 +24,14 @@ pub enum Answers {
     WhenTold,
 }
 
-/// The one codec that a phone speaks.
+/// The codec that a phone speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Voice {
     Pcmu,
     G722,
     Opus,
+    /// Each of them, as most phones do.
+    Any,
 }
 
 impl Voice {
@@ -37,12 +39,12 @@ impl Voice {
         match self {
             Voice::Pcmu => 8000,
             Voice::G722 => 16_000,
-            Voice::Opus => 48_000,
+            Voice::Opus | Voice::Any => 48_000,
         }
     }
 
     const fn channels(self) -> u16 {
-        if matches!(self, Voice::Opus) { 2 } else { 1 }
+        if matches!(self, Voice::Opus | Voice::Any) { 2 } else { 1 }
     }
 
     const fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Voice {
             Voice::Pcmu => "pcmu/8000/1",
             Voice::G722 => "g722/16000/1",
             Voice::Opus => "opus/48000/2",
+            Voice::Any => "opus/48000/2,g722/16000/1,pcmu/8000/1",
         }
     }
 }
