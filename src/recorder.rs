@@ -240,3 +240,62 @@ fn printable(mut message: Message) -> String {
     let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dialtone_core::event::LegState;
+    use dialtone_core::media::Quality;
+    use dialtone_core::{IdSource, NodeId, Now, Party};
+    use dialtone_signaling::message::{Method, Request};
+
+    fn received(leg: LegId, at: Mono) -> Traced {
+        let mut request = Request::new(Method::Invite, "sip:1002@pbx");
+        request.headers.push(Name::Authorization, "Digest response=\"secret\"");
+        let wire = Wire::Received(Box::new(request.into()));
+        Traced { at: Now { mono: at, wall: Wall::default() }, leg, peer: ([10, 0, 0, 1], 5060).into(), wire }
+    }
+
+    fn event(fact: Fact) -> Event {
+        Event { seq: 1, at: Now::default(), fact }
+    }
+
+    #[test]
+    fn the_invite_stands_before_what_it_began_and_without_its_secrets() {
+        let mut ids = IdSource::new(NodeId(1), 1, 1, 1);
+        let (call, leg) = (ids.call(), ids.leg());
+        let mut recorder = Recorder::default();
+        recorder.message(received(leg, Mono::ZERO));
+        let from = Party { number: "1001".into(), name: String::new() };
+        let started = Fact::CallStarted { call, conversation: call.into(), leg, from, dialed: "1002".into() };
+        recorder.event(&event(started));
+        let trace = recorder.trace(call).unwrap();
+        let What::Message { peer, sent: false, text, .. } = &trace.rungs[0].what else { panic!("{trace:?}") };
+        assert_eq!(peer, "1001");
+        assert!(text.contains("(hidden)") && !text.contains("secret"), "{text}");
+        assert_eq!(trace.rungs.len(), 2);
+    }
+
+    #[test]
+    fn what_belongs_to_no_call_is_forgotten() {
+        let mut ids = IdSource::new(NodeId(1), 1, 1, 1);
+        let mut recorder = Recorder::default();
+        for _ in 0..2 * STRAYS_MAX {
+            recorder.message(received(ids.leg(), Mono::ZERO));
+        }
+        assert_eq!(recorder.strays.len(), STRAYS_MAX);
+        recorder.complete(Mono::ZERO + LINGER);
+        assert!(recorder.strays.is_empty(), "there is room for the next call");
+    }
+
+    #[test]
+    fn a_fact_is_one_short_line() {
+        let mut ids = IdSource::new(NodeId(1), 1, 7, 1);
+        let (call, leg) = (ids.call(), ids.leg());
+        let quality = Quality { received_packets: 50, ..Quality::default() };
+        let measured = Fact::LegMeasured { leg, call, quality };
+        assert_eq!(describe(&measured), "leg_measured leg=8 quality=(received_packets=50)");
+        let changed = Fact::LegStateChanged { leg, state: LegState::Up };
+        assert_eq!(describe(&changed), "leg_state_changed leg=8 state=up");
+    }
+}

@@ -5,7 +5,9 @@ use std::time::Duration;
 use dialtone_core::media::{BridgeKind, MediaCommand, MediaEvent};
 use dialtone_signaling::message::{Message, Name};
 
-use super::calls::talking;
+use dialtone_signaling::wire::Transport;
+
+use super::calls::{connect, talking};
 use super::support::{Phone, World};
 
 fn ringing() -> (World, Phone, Phone) {
@@ -177,6 +179,53 @@ fn silence_ends_a_call_and_says_so() {
         assert!(phone.header("BYE", Name::Reason).starts_with("Q.850;cause=102"));
     }
     world.check("silence");
+}
+
+#[test]
+fn a_phone_whose_connection_is_gone_is_called_at_its_contact() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let bob = world.phone_at("1002", Transport::Tcp, "10.0.0.12:40002");
+    bob.register_with(|request| {
+        request.headers.set(Name::Contact, "<sip:1002@10.0.0.12:5060;transport=tcp>");
+    });
+    world.flow_down(101);
+    // The phone listens there too.
+    let listener = world.phone_at("1002", Transport::Tcp, "10.0.0.12:5060");
+    alice.invite("1002");
+    assert_eq!((bob.got("INVITE").len(), listener.got("INVITE").len()), (0, 1));
+    listener.answer();
+    alice.ack();
+    alice.bye();
+    world.check("tcp_called_back");
+}
+
+#[test]
+fn a_connection_that_cannot_be_opened_is_told_to_the_caller() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let bob = world.phone_at("1002", Transport::Tcp, "10.0.0.12:40002");
+    bob.register(3600);
+    world.flow_down(101);
+    bob.loses("INVITE", 1);
+    alice.invite("1002");
+    world.send_failed();
+    assert_eq!(alice.status(), 502);
+    world.check("tcp_unreachable");
+}
+
+#[test]
+fn a_bye_that_cannot_be_sent_leaves_nothing() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let bob = world.phone_at("1002", Transport::Tcp, "10.0.0.12:40002");
+    bob.register(3600);
+    connect(&world, &alice, &bob, "1002");
+    bob.loses("BYE", 1);
+    alice.bye();
+    world.send_failed();
+    assert_eq!(world.counts().stack.legs, 0);
+    world.check("tcp_bye_unreachable");
 }
 
 #[test]

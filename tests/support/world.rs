@@ -167,6 +167,22 @@ impl World {
         self.input(Input::Site { site: Arc::new(site), subscribers });
     }
 
+    /// A connection is gone.
+    pub fn flow_down(&self, flow: u64) {
+        let event = TransportEvent::FlowDown { flow: FlowId(flow) };
+        self.input(Input::Sip(SipInput::Transport(event)));
+    }
+
+    /// What was sent last could not be sent.
+    pub fn send_failed(&self) {
+        let ticket = self.0.borrow().effects.iter().rev().find_map(|(_, effect)| match effect {
+            Effect::Send(transmit) => Some(transmit.ticket),
+            _ => None,
+        });
+        let event = TransportEvent::SendFailed { ticket: ticket.unwrap_or_default() };
+        self.input(Input::Sip(SipInput::Transport(event)));
+    }
+
     pub fn media(&self, event: MediaEvent) {
         self.input(Input::Media(event));
     }
