@@ -165,7 +165,7 @@ pub struct StackCounts {
     pub transactions: usize,
     /// Legs that signaling knows; more than calls know while BYEs and CANCELs are under way.
     pub legs: usize,
-    /// Dialogs that are established.
+    /// Dialogs: of legs that are answered, and early ones with callers.
     pub dialogs: usize,
     /// Bindings.
     pub bindings: usize,
@@ -450,7 +450,12 @@ impl Stack {
                 let tag = from.tag().unwrap_or_default();
                 session.dialog.is_for(request.call_id().ok()?, tag).then_some(id)
             }
-            State::Offered(_) | State::Calling(_) | State::Gone => None,
+            State::Offered(offered) => {
+                let theirs = offered.invite.from().ok()?;
+                let same = offered.invite.call_id() == request.call_id() && theirs.tag() == from.tag();
+                same.then_some(id)
+            }
+            State::Calling(_) | State::Gone => None,
         }
     }
 

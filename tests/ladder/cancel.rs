@@ -91,6 +91,16 @@ fn a_cancel_after_the_answer_changes_nothing() {
 }
 
 #[test]
+fn a_bye_before_the_answer_ends_the_call_like_a_cancel() {
+    let (world, alice, bob) = calling();
+    bob.ring();
+    alice.bye_early();
+    assert_eq!(alice.status(), 487);
+    assert_eq!((alice.header("200 OK", Name::CSeq), bob.got("CANCEL").len()), ("2 BYE".into(), 1));
+    world.check("bye_in_early_dialog");
+}
+
+#[test]
 fn a_cancel_of_nothing_is_481() {
     let (world, alice, bob) = calling();
     bob.ring();

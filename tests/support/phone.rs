@@ -274,6 +274,29 @@ impl Phone {
         self.set(|set| set.inbox.iter().rev().find_map(last)).expect("a response")
     }
 
+    /// BYE in the early dialog that a provisional answer made.
+    pub fn bye_early(&self) {
+        let bye = self.set(|set| {
+            let invite = set.invite_out.clone().expect("an INVITE");
+            let answer = set.inbox.iter().rev().find_map(|message| match message {
+                Message::Response(response) if response.status > 100 => Some(response.clone()),
+                _ => None,
+            });
+            let answer = answer.expect("an answer");
+            set.dialog = Some(Dialog {
+                call_id: invite.call_id().unwrap().into(),
+                local: invite.headers.text(&Name::From).unwrap().into(),
+                remote: answer.headers.text(&Name::To).unwrap().into(),
+                target: answer.contact().unwrap().uri.into(),
+                cseq: 1,
+            });
+            let bye = set.within(Method::Bye);
+            set.dialog = None;
+            bye
+        });
+        self.send(bye);
+    }
+
     /// Whether an INVITE waits for its answer.
     pub fn is_asked(&self) -> bool {
         self.set(|set| set.invite_in.is_some())

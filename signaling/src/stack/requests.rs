@@ -87,13 +87,25 @@ impl Stack {
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, request.clone());
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let State::Up(session) = &mut leg.state else { return };
+        let peer = match &leg.state {
+            State::Up(session) => session.dialog.path.remote.ip(),
+            State::Offered(offered) => offered.path.remote.ip(),
+            State::Calling(_) | State::Gone => return self.respond(now, tx, Response::to(&request, 481)),
+        };
         // The peer of the dialog is known by where it is; anybody else must prove who they are.
         let proves = matches!(credentials, Credentials::Good { account, .. } if *account == leg.endpoint);
-        if session.dialog.path.remote.ip() != path.remote.ip() && !proves {
+        if peer != path.remote.ip() && !proves {
             let response = self.challenged(now, &request, path, false);
             return self.respond(now, tx, response);
         }
+        let State::Up(session) = &mut leg.state else {
+            // RFC 3261 §15: a caller may end an early dialog with BYE; nothing else is for here yet.
+            if request.method == Method::Bye {
+                self.respond(now, tx, Response::to(&request, 200));
+                return self.with_leg(now, id, out, |leg, desk| leg.cancelled(desk));
+            }
+            return self.respond(now, tx, Response::to(&request, 481));
+        };
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
         if !session.dialog.advances(cseq) {
             return self.respond(now, tx, Response::to(&request, 500).with_reason("CSeq Out Of Order"));
@@ -199,6 +211,7 @@ impl Stack {
         let caller = Party { number: account.clone(), name: name.unwrap_or_default() };
         let has_offer = offer.is_some();
         let tag = self.tokens.tag();
+        self.dialogs.insert(tag.clone(), id);
         leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer }));
         self.legs.insert(id, Box::new(leg));
         let ipv6 = path.remote.is_ipv6();

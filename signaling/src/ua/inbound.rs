@@ -57,6 +57,7 @@ impl Leg {
         let Offered { tx, invite, path, tag, has_offer } = *offered;
         let Ok(dialog) = Dialog::uas(&invite, path, &tag) else {
             // The INVITE was checked when it came: this cannot be, and it is no reason to crash.
+            desk.dialogs.remove(&tag);
             return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError });
         };
         let mut response = self.response(desk, &invite, 200, &tag, path);
@@ -69,6 +70,7 @@ impl Leg {
     /// Refuses the call; the transaction repeats the refusal until it is acknowledged.
     pub(crate) fn refuse(&mut self, desk: &mut Desk<'_>, status: u16, cause: Cause) {
         let State::Offered(offered) = std::mem::replace(&mut self.state, State::Gone) else { return };
+        desk.dialogs.remove(&offered.tag);
         let response = self.response(desk, &offered.invite, status, &offered.tag, offered.path);
         desk.respond(offered.tx, &refusal(response, cause));
     }

@@ -34,7 +34,7 @@ pub(crate) struct Desk<'a> {
     pub identity: &'a Identity,
     pub tokens: &'a mut Tokens,
     pub tx: &'a mut Transactions,
-    /// Local tag to leg: dialogs that are established.
+    /// Local tag to leg: dialogs, and early ones with callers.
     pub dialogs: &'a mut HashMap<String, LegId>,
     pub tx_out: &'a mut Vec<TxOutput>,
     pub out: &'a mut Vec<SipOutput>,
