@@ -74,6 +74,8 @@ pub fn draw(rungs: &[Rung]) -> String {
         };
         let gap = TIMES.saturating_sub(width(&line)).max(2);
         let at = Duration::from_micros(rung.at_us);
+        // Numbers, phrases and names are a peer's bytes: a terminal must not obey them, nor a line end early.
+        let line: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let _ = writeln!(picture, "{line}{}+{}.{:03}", " ".repeat(gap), at.as_secs(), at.subsec_millis());
     }
     picture
@@ -127,5 +129,13 @@ mod tests {
             .map(|line| line.find(US).map_or(0, |at| line[..at].chars().count()))
             .collect();
         assert!(columns.windows(2).all(|pair| pair[0] == pair[1]), "{expected}\n{drawn}");
+    }
+
+    #[test]
+    fn a_peers_control_characters_stay_in_their_line() {
+        let text = "route_taken dialed=\u{1b}]0;x\u{7}\nevent  call_ended".to_owned();
+        let drawn = draw(&[Rung { at_us: 0, what: What::Event { text } }]);
+        assert_eq!(drawn.lines().count(), 1);
+        assert!(!drawn.trim_end().chars().any(char::is_control), "{drawn:?}");
     }
 }

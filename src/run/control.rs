@@ -158,6 +158,8 @@ pub(super) struct Control {
 const BATCH: usize = 64;
 /// The longest sleep: counts and congestion are looked at this often.
 const LOOK: Duration = Duration::from_millis(250);
+/// The same while the last calls end.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 impl Control {
     /// Wait for the next input or deadline, sample the clock, fire timers, apply, carry out.
@@ -198,7 +200,7 @@ impl Control {
                 left -= 1;
                 item = if left > 0 { self.received.try_recv().ok() } else { None };
             }
-            if self.congested.load(Ordering::Relaxed) != congested {
+            if (self.congested.load(Ordering::Relaxed) || self.shell.is_behind()) != congested {
                 congested = !congested;
                 switch.handle(woken, Input::Congested(congested), &mut effects);
             }
@@ -216,11 +218,28 @@ impl Control {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = switch.counts();
     }
 
+    /// Ends what the drain has left, so that every call has its BYE and its record, then the writers.
     fn finish(mut self, switch: &mut Switch) {
         let mut effects = Vec::new();
+        let everything = Command::HangUpAll { cause: dialtone_core::Cause::NormalUnspecified };
+        // Nobody waits for this reply.
+        let input = Input::Command { reply_to: ReplyTo(u64::MAX), command: everything };
+        switch.handle(self.clock.now(), input, &mut effects);
+        while switch.counts().calls > 0 {
+            let now = self.clock.now();
+            switch.expire(now, &mut effects);
+            // What the media threads measured belongs into the records; a call waits for it two seconds.
+            if let Ok(Item::Input(input)) = self.received.recv_timeout(LAST_LOOK) {
+                switch.handle(now, input, &mut effects);
+            }
+            self.shell.carry_out(effects.drain(..));
+            self.shell.retry();
+        }
         let stopped = Input::Process(dialtone_core::event::Fact::Stopped);
         switch.handle(self.clock.now(), stopped, &mut effects);
         self.shell.carry_out(effects.drain(..));
+        // The state writer may be waiting for room in this queue, and is waited for next.
+        drop(self.received);
         self.shell.close();
     }
 }

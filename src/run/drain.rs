@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use dialtone_api::{Control as _, Status};
+use dialtone_api::{Control as _, Status, Unavailable};
 use dialtone_core::Cause;
 use dialtone_core::command::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,7 +35,7 @@ pub(super) async fn drain(
         counts.calls + counts.stack.legs > 0
     };
     tracing::info!(calls = calls(), timeout_s = config.calls.drain_timeout.as_secs(), "draining");
-    let _ = commands.command(Command::Drain).await;
+    insist(commands, Command::Drain).await;
     tokio::select! {
         () = until(|| calls() == 0) => {}
         () = pause(config.calls.drain_timeout) => {}
@@ -43,10 +43,17 @@ pub(super) async fn drain(
     }
     if calls() > 0 {
         tracing::info!(calls = calls(), "ending the calls that are left");
-        let _ = commands.command(Command::HangUpAll { cause: Cause::NormalUnspecified }).await;
+        insist(commands, Command::HangUpAll { cause: Cause::NormalUnspecified }).await;
     }
     // BYEs that nobody answers are not worth waiting for long.
     let _ = tokio::time::timeout(FAREWELL, until(|| !busy())).await;
+}
+
+/// A busy control thread must hear this all the same.
+async fn insist(commands: &Commands, command: Command) {
+    while let Err(Unavailable::Busy) = commands.command(command.clone()).await {
+        pause(DRAIN_LOOK).await;
+    }
 }
 
 async fn until(done: impl Fn() -> bool) {

@@ -1,7 +1,7 @@
 //! Carries out what the switch asks for. Nothing here blocks: what finds no room waits in a bounded
 //! backlog, or is answered as failed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
@@ -17,14 +17,16 @@ use super::{offer, restore};
 use crate::clock::ProcessClock;
 use crate::switch::Effect;
 
-/// Media commands that may wait for a worker's ring, and things to keep that may wait for the keeper.
-const BACKLOG_MAX: usize = 1 << 18;
+/// Media commands that may wait for a worker's ring, or things to keep that may wait for the keeper, before
+/// new calls are refused. What calls in progress add after that is bounded by their number.
+const BACKLOG_LIMIT: usize = 4096;
 
 /// The ways out of the control thread.
 pub(super) struct Shell {
     transport: TransportHandle,
     engine: Engine,
-    media_backlog: VecDeque<MediaCommand>,
+    /// By worker: one that is behind holds up nobody else's sound.
+    media_backlog: BTreeMap<u16, VecDeque<MediaCommand>>,
     keeper: SyncSender<Kept>,
     keeper_backlog: VecDeque<Kept>,
     state: StateWriter,
@@ -43,7 +45,7 @@ impl Shell {
         clock: ProcessClock,
         replies: Arc<Replies>,
     ) -> Self {
-        let (media_backlog, keeper_backlog) = (VecDeque::new(), VecDeque::new());
+        let (media_backlog, keeper_backlog) = (BTreeMap::new(), VecDeque::new());
         let failed = Vec::new();
         Shell { transport, engine, media_backlog, keeper, keeper_backlog, state, clock, replies, failed }
     }
@@ -72,14 +74,23 @@ impl Shell {
         self.state.counters()
     }
 
+    /// Whether so much waits that new calls must be refused.
+    pub fn is_behind(&self) -> bool {
+        let media = self.media_backlog.values().map(VecDeque::len).max().unwrap_or(0);
+        media.max(self.keeper_backlog.len()) >= BACKLOG_LIMIT
+    }
+
     /// Tries again what found no room.
     pub fn retry(&mut self) {
-        while let Some(command) = self.media_backlog.pop_front() {
-            if let Err(command) = self.engine.send(command) {
-                self.media_backlog.push_front(command);
-                break;
+        self.media_backlog.retain(|_, backlog| {
+            while let Some(command) = backlog.pop_front() {
+                if let Err(command) = self.engine.send(command) {
+                    backlog.push_front(command);
+                    break;
+                }
             }
-        }
+            !backlog.is_empty()
+        });
         while let Some(kept) = self.keeper_backlog.pop_front() {
             if let Err(kept) = offer(&self.keeper, kept) {
                 self.keeper_backlog.push_front(kept);
@@ -99,11 +110,13 @@ impl Shell {
     }
 
     fn media(&mut self, command: MediaCommand) {
-        if !self.media_backlog.is_empty() {
-            return self.media_backlog.push_back(command);
-        }
-        if let Err(command) = self.engine.send(command) {
-            self.media_backlog.push_back(command);
+        let worker = command.worker();
+        let command = match self.media_backlog.get(&worker) {
+            None => self.engine.send(command).err(),
+            Some(_) => Some(command),
+        };
+        if let Some(command) = command {
+            self.media_backlog.entry(worker).or_default().push_back(command);
         }
     }
 
@@ -113,8 +126,8 @@ impl Shell {
             false => Some(kept),
         };
         let Some(kept) = kept else { return };
-        // A trace may be lost; an event may not, and the keeper refuses new calls long before.
-        if self.keeper_backlog.len() < BACKLOG_MAX || matches!(kept, Kept::Event(_)) {
+        // A trace may be lost; an event may not.
+        if self.keeper_backlog.len() < BACKLOG_LIMIT || matches!(kept, Kept::Event(_)) {
             self.keeper_backlog.push_back(kept);
         }
     }
