@@ -40,9 +40,9 @@ const FRAME_MAX: usize = PTIME_MS.1 as usize * SAMPLE_RATE as usize / 1000;
 /// How long a peer may be silent before somebody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SilenceLimits {
-    /// Where it should be heard.
+    /// While sound flows both ways.
     pub rtp: Duration,
-    /// Where it should not: on hold.
+    /// On hold. Who holds may play music or nothing at all, so it is the same for both directions.
     pub hold: Duration,
 }
 
@@ -64,6 +64,15 @@ struct Session {
     stream: Stream,
     rtp: Latch,
     rtcp: Latch,
+}
+
+impl Session {
+    /// Whether somebody holds. A peer that holds with `sendonly` may send nothing all the same: most
+    /// phones have no music.
+    fn is_held(&self) -> bool {
+        let direction = self.stream.direction;
+        !(direction.sends() && direction.receives())
+    }
 }
 
 /// A packet that is the peer's and that we understand.
@@ -216,7 +225,7 @@ impl Leg {
             return Err(DropReason::WrongSourceRtcp);
         }
         // On hold, reports are the only sign of life that a peer has to give.
-        if !session.stream.direction.receives() {
+        if session.is_held() {
             (self.sign_of_life, self.silence_told) = (now, false);
         }
         self.reports.note(now, wall_us, &report);
@@ -312,7 +321,7 @@ impl Leg {
     /// How long the peer has been silent, when that is too long and nobody was told yet.
     pub fn silence(&mut self, now: Mono, limits: SilenceLimits) -> Option<Duration> {
         let session = self.session.as_ref()?;
-        let limit = if session.stream.direction.receives() { limits.rtp } else { limits.hold };
+        let limit = if session.is_held() { limits.hold } else { limits.rtp };
         let silence = now.since(self.sign_of_life);
         if self.silence_told || silence < limit {
             return None;

@@ -42,6 +42,33 @@ fn silence_is_told_once_per_silent_period() {
 }
 
 #[test]
+fn a_peer_that_holds_without_music_is_on_hold() {
+    let mut lab = Lab::new();
+    let (a, slot) = lab.leg(5000, pcma());
+    let silent =
+        |lab: &Lab| lab.events.iter().filter(|event| matches!(event, MediaEvent::Silent { .. })).count();
+    let held = Stream { rtp: at(5000), rtcp: at(5001), direction: Direction::RecvOnly, ..pcma() };
+    lab.command(MediaCommand::Configure { port: a, stream: held.clone() });
+    lab.pass(1700 * SECOND);
+    assert_eq!(silent(&lab), 0, "it may send, and need not");
+    let mut bytes = [0; COMPOUND_MAX];
+    let compound =
+        Compound { ssrc: 1, sender: None, block: None, cname: b"peer............", goodbye: false };
+    let length = compound.write(&mut bytes);
+    lab.report(slot, 5001, &bytes[..length]);
+    lab.pass(1700 * SECOND);
+    assert_eq!(silent(&lab), 0, "a report is a sign of life");
+    lab.pass(200 * SECOND);
+    assert_eq!(silent(&lab), 1);
+    // What was told is told again after every Configure, even of the same stream: a call may have begun.
+    lab.command(MediaCommand::Configure { port: a, stream: held });
+    lab.pass(1799 * SECOND);
+    assert_eq!(silent(&lab), 1);
+    lab.pass(2 * SECOND);
+    assert_eq!(silent(&lab), 2);
+}
+
+#[test]
 fn quality_is_complete() {
     let mut lab = Lab::new();
     let (a, slot) = lab.leg(5000, pcma());
