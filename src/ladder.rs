@@ -81,6 +81,17 @@ pub fn draw(rungs: &[Rung]) -> String {
     picture
 }
 
+/// The messages whole, each under its line of the ladder.
+pub fn messages(rungs: &[Rung]) -> String {
+    let mut all = String::new();
+    for rung in rungs {
+        if let What::Message { text, .. } = &rung.what {
+            let _ = writeln!(all, "{}\n{text}\n", draw(std::slice::from_ref(rung)).trim());
+        }
+    }
+    all
+}
+
 fn arrow(to_the_right: bool, summary: &str) -> String {
     if to_the_right { format!("──{summary}──▶") } else { format!("◀──{summary}──") }
 }

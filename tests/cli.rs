@@ -220,8 +220,11 @@ fn without_a_server_the_records_are_read_and_nothing_is_written() {
         legs: Vec::new(),
     };
     records.append(Stream::Cdr, &cdr, None).unwrap();
-    let trace =
-        TraceRecord { call: call.to_string(), ladder: "1001 ──INVITE──▶ dialtone\n".into() };
+    let trace = TraceRecord {
+        call: call.to_string(),
+        ladder: "1001 ──INVITE──▶ dialtone\n".into(),
+        messages: "INVITE sip:1002@dialtone SIP/2.0\n".into(),
+    };
     records.append(Stream::Trace, &trace, None).unwrap();
     records.close();
 
@@ -234,6 +237,8 @@ fn without_a_server_the_records_are_read_and_nothing_is_written() {
     assert_eq!(serde_json::from_str::<Cdr>(&json).unwrap(), cdr);
     let (success, ladder, _) = place.run(&["trace", "c1-00000001-7", "--data", "elsewhere"]);
     assert!(success && ladder == trace.ladder, "{ladder}");
+    let (success, all, _) = place.run(&["trace", "c1-00000001-7", "--messages", "--data", "elsewhere"]);
+    assert!(success && all == format!("{}\n{}", trace.ladder, trace.messages), "{all}");
     let left: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["records"]);
 }

@@ -16,7 +16,7 @@ pub mod public;
 mod serve;
 pub mod view;
 
-pub use admin::{AdminSocket, Control, Traces, Unavailable, admin_router};
+pub use admin::{AdminSocket, CallText, Control, Traces, Unavailable, admin_router};
 pub use client::{AdminClient, ClientError};
 pub use metrics::{MetricFamily, MetricKind, Registry, Sample};
 pub use problem::Problem;

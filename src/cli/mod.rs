@@ -63,6 +63,9 @@ enum Verb {
     Trace {
         /// The call, as `dialtone calls` shows it.
         call: CallId,
+        /// Print its SIP messages whole, below the ladder.
+        #[arg(long)]
+        messages: bool,
         #[command(flatten)]
         at: Where,
     },
@@ -122,7 +125,7 @@ pub fn run(cli: Cli, environment: &Environment) -> Result<ExitCode, CliError> {
         Verb::Check { config } => check(&file(config.as_deref()), environment)?,
         Verb::Init { folder, lan } => println!("{}", init::init(&folder, lan)?),
         Verb::Calls { at, limit, json } => remote::calls(&at.data_dir(environment)?, limit, json)?,
-        Verb::Trace { call, at } => remote::trace(&at.data_dir(environment)?, call)?,
+        Verb::Trace { call, messages, at } => remote::trace(&at.data_dir(environment)?, call, messages)?,
         Verb::Version => println!("dialtone {}", env!("CARGO_PKG_VERSION")),
     }
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use dialtone_api::view::{CallPage, CallState, CallView};
-use dialtone_api::{AdminClient, ClientError};
+use dialtone_api::{AdminClient, CallText, ClientError};
 use dialtone_core::cdr::Cdr;
 use dialtone_core::event::Routed;
 use dialtone_core::{CallId, Party};
@@ -38,24 +38,26 @@ pub(super) fn calls(data: &Path, limit: usize, json: bool) -> Result<(), CliErro
     }
 }
 
-/// Prints the ladder of a call.
-pub(super) fn trace(data: &Path, call: CallId) -> Result<(), CliError> {
+/// Prints the ladder of a call, and its messages when they are wanted.
+pub(super) fn trace(data: &Path, call: CallId, messages: bool) -> Result<(), CliError> {
     let client = AdminClient::new(data);
-    let asked = runtime()?.block_on(client.text(&format!("/calls/{call}/trace")));
+    let asked = runtime()?.block_on(client.text(&format!("/calls/{call}/trace?messages={messages}")));
     let ladder = match asked {
         Ok(ladder) => ladder,
-        Err(ClientError::NotRunning(_)) => recorded(data, call)?,
-        Err(ClientError::Refused(problem)) if problem.status == 404 => recorded(data, call)?,
+        Err(ClientError::NotRunning(_)) => recorded(data, call, messages)?,
+        Err(ClientError::Refused(problem)) if problem.status == 404 => recorded(data, call, messages)?,
         Err(error) => return Err(error.into()),
     };
     write(&ladder)
 }
 
-fn recorded(data: &Path, call: CallId) -> Result<String, CliError> {
+fn recorded(data: &Path, call: CallId, messages: bool) -> Result<String, CliError> {
     let reader = RecordReader::in_data_dir(data);
     let name = call.to_string();
     let trace = reader.find(Stream::Trace, |trace: &TraceRecord| trace.call == name)?;
-    trace.map(|trace| trace.ladder).ok_or_else(|| CliError::NoSuchCall { call, data: data.into() })
+    let text =
+        |trace: TraceRecord| CallText { ladder: trace.ladder, messages: trace.messages }.print(messages);
+    trace.map(text).ok_or_else(|| CliError::NoSuchCall { call, data: data.into() })
 }
 
 /// The calls of the running server, and how many there are.

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dialtone_api::View;
+use dialtone_api::{CallText, View};
 use dialtone_core::cdr::{Cdr, CdrFold};
 use dialtone_core::{CallId, Event};
 use dialtone_store::{RecordReader, Records, Refused, Stream, TraceRecord};
 
 use super::metrics::Writers;
 use crate::clock::ProcessClock;
-use crate::ladder::draw;
+use crate::ladder::{draw, messages};
 use crate::recorder::{CallTrace, Recorder};
 use crate::switch::Traced;
 
@@ -43,16 +43,17 @@ impl LiveTraces {
 }
 
 impl dialtone_api::Traces for LiveTraces {
-    async fn ladder(&self, call: CallId) -> Option<String> {
+    async fn trace(&self, call: CallId) -> Option<CallText> {
         if let Some(trace) = self.with(|recorder| recorder.trace(call)) {
-            return Some(picture(&trace));
+            return Some(CallText { ladder: picture(&trace), messages: messages(&trace.rungs) });
         }
         let records = self.records.clone();
         let name = call.to_string();
         let found = tokio::task::spawn_blocking(move || {
             records.find(Stream::Trace, |record: &TraceRecord| record.call == name)
         });
-        found.await.ok()?.ok()?.map(|record| record.ladder)
+        let record = found.await.ok()?.ok()??;
+        Some(CallText { ladder: record.ladder, messages: record.messages })
     }
 }
 
@@ -141,7 +142,11 @@ impl Keeper {
     fn put_away(&self, now: dialtone_core::Mono) {
         *self.writers.records.lock().unwrap_or_else(PoisonError::into_inner) = self.records.counters();
         for trace in self.live.with(|recorder| recorder.complete(now)) {
-            let record = TraceRecord { call: trace.call.to_string(), ladder: picture(&trace) };
+            let record = TraceRecord {
+                call: trace.call.to_string(),
+                ladder: picture(&trace),
+                messages: messages(&trace.rungs),
+            };
             // A trace that finds no room is lost: it explains a call, it does not prove it.
             if let Err(error) = self.records.append(Stream::Trace, &record, None) {
                 tracing::debug!(%error, call = %trace.call, "a trace was not kept");

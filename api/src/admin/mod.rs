@@ -6,7 +6,7 @@
 //! | `GET /version` | version of the program |
 //! | `GET /calls?limit=&cursor=` | calls now, oldest first |
 //! | `GET /calls/{id}` | one call |
-//! | `GET /calls/{id}/trace` | its ladder, as text |
+//! | `GET /calls/{id}/trace?messages=` | its ladder as text; with `messages=true` its SIP messages too |
 //! | `POST /calls/{id}/hangup` | ends it |
 //! | `POST /drain` | no new calls from now on |
 
@@ -49,10 +49,26 @@ pub trait Control: Send + Sync + 'static {
     fn command(&self, command: Command) -> impl Future<Output = Result<Reply, Unavailable>> + Send;
 }
 
+/// The trace of a call, ready to print.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallText {
+    /// Who sent what to whom, and what followed.
+    pub ladder: String,
+    /// The SIP messages whole, their secrets hidden.
+    pub messages: String,
+}
+
+impl CallText {
+    /// The ladder, and the messages below it when they are wanted.
+    pub fn print(self, messages: bool) -> String {
+        if messages { self.ladder + "\n" + &self.messages } else { self.ladder }
+    }
+}
+
 /// Where the traces of calls are, running ones and ended ones.
 pub trait Traces: Send + Sync + 'static {
-    /// The ladder of a call; `None` when nothing is known of it.
-    fn ladder(&self, call: CallId) -> impl Future<Output = Option<String>> + Send;
+    /// The trace of a call; `None` when nothing is known of it.
+    fn trace(&self, call: CallId) -> impl Future<Output = Option<CallText>> + Send;
 }
 
 /// `GET /version`.
@@ -89,6 +105,13 @@ const PAGE_MAX: usize = 1000;
 struct PageQuery {
     limit: Option<usize>,
     cursor: Option<CallId>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TraceQuery {
+    #[serde(default)]
+    messages: bool,
 }
 
 /// The routes of the admin socket.
@@ -137,9 +160,12 @@ async fn call<C: Control, T: Traces>(
 async fn trace<C: Control, T: Traces>(
     State(admin): Shared<C, T>,
     Path(id): Path<String>,
+    query: Result<Query<TraceQuery>, QueryRejection>,
 ) -> Result<String, Problem> {
+    let Query(query) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let id = call_id(&id)?;
-    admin.traces.ladder(id).await.ok_or_else(|| no_such_call(id))
+    let trace = admin.traces.trace(id).await.ok_or_else(|| no_such_call(id))?;
+    Ok(trace.print(query.messages))
 }
 
 async fn hang_up<C: Control, T: Traces>(

@@ -31,9 +31,12 @@ impl Control for Desk {
 }
 
 impl Traces for Desk {
-    async fn ladder(&self, call: CallId) -> Option<String> {
+    async fn trace(&self, call: CallId) -> Option<CallText> {
         match call.number() {
-            1 => Some("alma ──INVITE──▶ dialtone\n".into()),
+            1 => Some(CallText {
+                ladder: "alma ──INVITE──▶ dialtone\n".into(),
+                messages: "INVITE sip:1002@dialtone SIP/2.0\n".into(),
+            }),
             2 => std::future::pending().await,
             _ => None,
         }

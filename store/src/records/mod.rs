@@ -58,6 +58,9 @@ pub struct TraceRecord {
     pub call: String,
     /// Its ladder, ready to print.
     pub ladder: String,
+    /// Its SIP messages, ready to print.
+    #[serde(default)]
+    pub messages: String,
 }
 
 /// How records are written.
