@@ -154,7 +154,7 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// The hexadecimal form of a [`Hash`].
+/// The hexadecimal form of a [`struct@Hash`].
 #[derive(Clone, Copy)]
 pub struct Hex {
     digits: [u8; 64],
