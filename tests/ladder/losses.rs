@@ -182,6 +182,35 @@ fn silence_ends_a_call_and_says_so() {
 }
 
 #[test]
+fn nobody_owes_sound_before_the_answer() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite("1002");
+    bob.progress();
+    let Some(MediaCommand::Bridge { kind: BridgeKind::Relay { a, b }, .. }) = world.last_bridge() else {
+        panic!("early media is relayed");
+    };
+    let silent = |port| world.media(MediaEvent::Silent { port, silence: Duration::from_secs(20) });
+    world.advance(20_000);
+    silent(a);
+    silent(b);
+    let configured = |port| {
+        let is_it =
+            |command: &MediaCommand| matches!(command, MediaCommand::Configure { port: p, .. } if *p == port);
+        world.media_commands().iter().filter(|command| is_it(command)).count()
+    };
+    assert_eq!((configured(a), configured(b)), (1, 1));
+    bob.answer();
+    alice.ack();
+    assert!(alice.in_call() && bob.in_call());
+    assert_eq!((configured(a), configured(b)), (2, 2), "silence counts from the answer");
+    world.advance(1000);
+    silent(a);
+    assert!(!alice.in_call() && !bob.in_call());
+    world.check("silence_before_the_answer");
+}
+
+#[test]
 fn a_phone_whose_connection_is_gone_is_called_at_its_contact() {
     let world = World::new();
     let alice = world.registered("1001");

@@ -127,7 +127,7 @@ impl Leg {
         let moved = self.remote.as_ref().is_none_or(|old| old.rtp != remote.rtp);
         let Some(port) = self.port else { return };
         if self.local.as_ref() == Some(&local) && self.remote.as_ref() == Some(&remote) && self.configured {
-            return; // Early media, and then the same answer again.
+            return self.stands(desk); // Early media, and then the same answer again.
         }
         let stream = negotiate::stream(&local, &remote, moved);
         let rtp = remote.rtp;
@@ -139,6 +139,17 @@ impl Leg {
             desk.fact(Fact::LegNegotiated { leg: self.id, codec, remote: rtp });
         }
         desk.media(MediaCommand::Configure { port: port.port, stream });
+    }
+
+    /// What was agreed stands and means more than before: an answer after early media. Silence counts from
+    /// now on, as nobody owed a packet before.
+    pub fn stands(&self, desk: &mut Desk<'_>) {
+        if let (Some(port), Some(local), Some(remote), true) =
+            (self.port, &self.local, &self.remote, self.configured)
+        {
+            let stream = negotiate::stream(local, remote, false);
+            desk.media(MediaCommand::Configure { port: port.port, stream });
+        }
     }
 
     /// The formats that packets to and from it may have, under our payload types, in the order of

@@ -207,8 +207,9 @@ impl Call {
             MediaEvent::Ready { .. } => {}
             MediaEvent::Latched { source, .. } => desk.fact(Fact::LegLatched { leg, source }),
             MediaEvent::Silent { silence, .. } => {
-                // A leg that has ended meanwhile has nobody left to be silent towards.
-                if self.leg_mut(leg).is_some() {
+                // A leg that has ended meanwhile has nobody left to be silent towards, and one that was not
+                // answered owes no sound: many phones send none before.
+                if self.leg_mut(leg).is_some_and(|leg| leg.state == LegState::Up) {
                     let silence_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
                     desk.fact(Fact::LegSilent { leg, silence_ms });
                     self.end(desk, Cause::RecoveryOnTimer, None);

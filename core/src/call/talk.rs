@@ -56,7 +56,7 @@ impl Call {
             Some(offer) if caller.local.is_none() => {
                 caller.agree(desk, description.clone(), offer, Answer::Ours)
             }
-            Some(_) => {}
+            Some(_) => caller.stands(desk),
             None => caller.pending = Some(description.clone()),
         }
         caller.command(desk, LegCommand::Answer { description });
