@@ -1,5 +1,6 @@
 //! Several phones ring: the contacts of an extension, the members of a group.
 
+use dialtone_core::media::{BridgeKind, Feed, MediaCommand};
 use dialtone_core::site::Ringback;
 use dialtone_signaling::message::Name;
 
@@ -118,6 +119,26 @@ fn a_group_plays_what_its_first_member_plays() {
     assert_eq!(carol.last("183").body(), carol.last("200").body());
     carol.bye();
     world.check("group_member");
+}
+
+#[test]
+fn when_the_member_that_played_is_gone_the_caller_hears_that_others_ring() {
+    let (world, alma, ben, carol) = group(Ringback::Member);
+    let fed = || match world.last_bridge() {
+        Some(MediaCommand::Bridge { kind: BridgeKind::Hold { feed, .. }, .. }) => Some(feed),
+        _ => None,
+    };
+    ben.progress();
+    alma.ring();
+    assert_eq!(fed(), None, "it hears Ben's announcement");
+    ben.respond(480);
+    assert_eq!(fed(), Some(Feed::Ringback));
+    world.advance(1000);
+    alma.answer();
+    carol.ack();
+    assert_eq!(fed(), None);
+    carol.bye();
+    world.check("group_member_gone");
 }
 
 #[test]

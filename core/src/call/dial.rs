@@ -29,6 +29,8 @@ pub(super) struct Dialing {
     ringback: Ringback,
     /// Whether the caller has been told that somebody rings.
     rang: bool,
+    /// The branch whose early media the caller hears.
+    heard: Option<LegId>,
     /// The most telling cause that a branch gave.
     best: Cause,
 }
@@ -68,7 +70,13 @@ impl Call {
 
     fn dial(&mut self, desk: &mut Desk<'_>, goals: Vec<Goal>, timeout: Duration, ringback: Ringback) {
         let best = Cause::SubscriberAbsent;
-        self.state = State::Dialing(Dialing { deadline: desk.now + timeout, ringback, rang: false, best });
+        self.state = State::Dialing(Dialing {
+            deadline: desk.now + timeout,
+            ringback,
+            rang: false,
+            heard: None,
+            best,
+        });
         for goal in goals.into_iter().take(desk.limits.branches_max) {
             self.begin_branch(desk, goal, ringback);
         }
@@ -151,6 +159,7 @@ impl Call {
             && pass_early_media(desk, caller, branch, early, state)
         {
             dialing.rang = state == LegState::Ringing;
+            dialing.heard = Some(leg);
             return;
         }
         match dialing.ringback {
@@ -211,11 +220,26 @@ impl Call {
                     self.drop_branches(desk, DialOutcome::Cancelled, Cause::NormalClearing);
                 }
                 if self.branches.is_empty() {
-                    self.dial_failed(desk);
+                    return self.dial_failed(desk);
                 }
+                self.early_media_ended(desk, leg);
             }
             State::Talking(_) => self.end(desk, cause, super::who_ended(leg, cause)),
             State::Arriving | State::Flow(_) | State::Settling { .. } => {}
+        }
+    }
+
+    /// When it was this branch that the caller heard: it hears our ringing tone while others ring.
+    fn early_media_ended(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let State::Dialing(dialing) = &mut self.state else { return };
+        if dialing.heard.take_if(|heard| *heard == leg).is_none() {
+            return;
+        }
+        let rings = self.branches.iter().any(|branch| branch.state == LegState::Ringing);
+        let feed = if rings { Feed::Ringback } else { Feed::Nothing };
+        if let Some(port) = self.caller.as_ref().and_then(|caller| caller.port) {
+            let bridge = desk.ids.bridge();
+            desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed });
         }
     }
 
@@ -324,7 +348,22 @@ fn outcome_of(cause: Cause) -> DialOutcome {
         Cause::NoAnswer | Cause::NoUserResponding => DialOutcome::NoAnswer,
         Cause::NormalClearing => DialOutcome::Cancelled,
         Cause::AnsweredElsewhere => DialOutcome::AnsweredElsewhere,
-        _ => DialOutcome::Unreachable,
+        Cause::UnallocatedNumber
+        | Cause::SubscriberAbsent
+        | Cause::NumberChanged
+        | Cause::DestinationOutOfOrder
+        | Cause::InvalidNumberFormat
+        | Cause::NormalUnspecified
+        | Cause::NoCircuit
+        | Cause::NetworkOutOfOrder
+        | Cause::TemporaryFailure
+        | Cause::Congestion
+        | Cause::BearerNotAuthorized
+        | Cause::FacilityNotImplemented
+        | Cause::IncompatibleDestination
+        | Cause::RecoveryOnTimer
+        | Cause::ProtocolError
+        | Cause::Interworking => DialOutcome::Unreachable,
     }
 }
 
@@ -337,7 +376,23 @@ fn more_telling(one: Cause, other: Cause) -> Cause {
         Cause::NoAnswer => 4,
         Cause::NoUserResponding => 3,
         Cause::SubscriberAbsent => 1,
-        _ => 2,
+        Cause::UnallocatedNumber
+        | Cause::NormalClearing
+        | Cause::NumberChanged
+        | Cause::AnsweredElsewhere
+        | Cause::DestinationOutOfOrder
+        | Cause::InvalidNumberFormat
+        | Cause::NormalUnspecified
+        | Cause::NoCircuit
+        | Cause::NetworkOutOfOrder
+        | Cause::TemporaryFailure
+        | Cause::Congestion
+        | Cause::BearerNotAuthorized
+        | Cause::FacilityNotImplemented
+        | Cause::IncompatibleDestination
+        | Cause::RecoveryOnTimer
+        | Cause::ProtocolError
+        | Cause::Interworking => 2,
     };
     if rank(other) > rank(one) { other } else { one }
 }
