@@ -53,3 +53,7 @@ pub struct About<T> {
 
 /// Longest wait of one step.
 pub const WAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// Longest time that a flow leaves its caller without an answer, and that the answer may need to arrive.
+/// Nobody is billed, heard or played to meanwhile, so nothing else would end such a call.
+pub const UNANSWERED_MAX: Duration = Duration::from_secs(60);

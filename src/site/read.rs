@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dialtone_core::Codec;
+use dialtone_core::app::UNANSWERED_MAX;
 use dialtone_core::leg::Number;
 use dialtone_core::site::{Extension, Flow, RingGroup, STEPS_MAX, Site, Step};
 
@@ -242,8 +243,25 @@ impl Reader<'_> {
             report(format!("{} steps are too many", steps.len()), format!("keep at most {STEPS_MAX}"));
         }
         let known = || prompts.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let answer = steps.iter().position(|step| *step == Step::Answer).unwrap_or(steps.len());
+        let waits = steps[..answer].iter().map(|step| match step {
+            Step::Wait { ms } => u64::from(*ms),
+            Step::Answer | Step::Echo | Step::Tone { .. } | Step::Play { .. } | Step::HangUp { .. } => 0,
+        });
+        if waits.sum::<u64>() >= UNANSWERED_MAX.as_millis() as u64 {
+            report(
+                format!("the caller waits {} s or longer for an answer", UNANSWERED_MAX.as_secs()),
+                "answer first, or wait less".into(),
+            );
+        }
         for (index, step) in steps.iter().enumerate() {
             let number = index + 1;
+            if index < answer && matches!(step, Step::Echo | Step::Tone { .. } | Step::Play { .. }) {
+                report(
+                    format!("step {number}: the caller hears nothing before \"answer\""),
+                    "put \"answer\" in front of it".into(),
+                );
+            }
             match step {
                 Step::Play { prompt } if !prompts.contains(prompt) => report(
                     format!("step {number}: there is no prompt {prompt:?}"),

@@ -117,6 +117,7 @@ steps = ["dance"]
         "site.toml:21: ring_group 500.ringback: unknown variant `music`",
         "site.toml:22: ring_group 501.members: it is missing or empty; write members",
         "site.toml:25: flow 1001.number: the number belongs to the extension at site.toml:5; choose another",
+        "site.toml:26: flow 1001.steps: step 1: the caller hears nothing before \"answer\"; put \"answer\" in front",
         "site.toml:26: flow 1001.steps: step 1 never ends by itself",
         "site.toml:26: flow 1001.steps: step 3: there is no prompt \"nothing\"; put nothing.wav into",
         "site.toml:26: flow 1001.steps: step 4: the tone is out of range",
@@ -126,6 +127,30 @@ steps = ["dance"]
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (problem, start) in found.iter().zip(expected) {
         assert!(problem.starts_with(start), "{problem}\nwas expected to begin with\n{start}");
+    }
+}
+
+#[test]
+fn a_flow_answers_before_it_plays() {
+    let flow = |steps: &str| problems(&format!("[[flow]]\nnumber = \"900\"\nsteps = {steps}\n"));
+    for steps in [
+        r#"[{ play = "welcome" }, "answer"]"#,
+        r#"[{ play = "welcome" }]"#,
+        r#"[{ wait = "1s" }, { tone = { hz = 440 } }]"#,
+        r#"["echo"]"#,
+    ] {
+        let found = flow(steps);
+        assert!(
+            found.len() == 1 && found[0].contains("the caller hears nothing before"),
+            "{steps}: {found:#?}"
+        );
+    }
+    let found = flow(r#"[{ wait = "30s" }, { wait = "30s" }, "answer", "echo"]"#);
+    assert!(found.len() == 1 && found[0].contains("waits 60 s or longer for an answer"), "{found:#?}");
+    for steps in
+        [r#"[{ wait = "59s" }, "answer", { wait = "1h" }, "echo"]"#, r#"[{ wait = "1s" }, "hang-up"]"#]
+    {
+        assert!(flow(steps).is_empty(), "{steps}: {:#?}", flow(steps));
     }
 }
 

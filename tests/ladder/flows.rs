@@ -1,6 +1,7 @@
 //! Numbers behind which a program runs: echo, tone, prompt.
 
 use dialtone_core::media::{BridgeKind, MediaCommand, MediaEvent};
+use dialtone_core::site::Step;
 use dialtone_core::{BridgeId, PortId};
 
 use super::support::{Phone, World, sdp};
@@ -99,4 +100,19 @@ fn a_caller_that_gives_up_before_our_answer_arrives_ends_the_flow() {
     assert_eq!(alice.got("BYE").len(), 1);
     assert_eq!(feed(&world), None, "it never heard anything");
     world.check("flow_without_ack");
+}
+
+#[test]
+fn a_flow_that_never_answers_ends_all_the_same() {
+    let world = World::with(|options| {
+        let steps = vec![Step::Play { prompt: "welcome".into() }, Step::Answer];
+        options.site.flows.get_mut("900").unwrap().steps = steps;
+    });
+    let alice = world.registered("1001");
+    alice.invite("900");
+    world.advance(59_999);
+    assert_eq!(alice.status(), 100, "nothing can be played to it, so the prompt does not end");
+    world.advance(1);
+    assert!(alice.status() >= 400);
+    world.check("flow_without_answer");
 }

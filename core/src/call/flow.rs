@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Desk, State};
-use crate::app::{AppCommand, AppEvent};
+use crate::app::{AppCommand, AppEvent, UNANSWERED_MAX};
 use crate::cause::Cause;
 use crate::codec::Codec;
 use crate::description::Formats;
@@ -13,6 +13,7 @@ use crate::leg::Number;
 use crate::media::{BridgeKind, Feed};
 use crate::negotiate::{self, GENERATED};
 use crate::site::{Flow, Step};
+use crate::time::Mono;
 
 /// Which flow runs, and what the caller hears.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,11 +21,20 @@ pub(super) struct Running {
     pub flow: Number,
     /// Whether our answer has reached the caller.
     pub answered: bool,
+    /// When it ends, unless it was answered by then.
+    patience: Mono,
     /// The bridge that feeds the caller, once there is one.
     pub bridge: Option<BridgeId>,
     /// The feed that a prompt's end must name.
     pub playing: Option<BridgeId>,
     formats: Formats,
+}
+
+impl Running {
+    /// When an unanswered flow ends.
+    pub fn deadline(&self) -> Option<Mono> {
+        (!self.answered).then_some(self.patience)
+    }
 }
 
 impl Call {
@@ -34,9 +44,14 @@ impl Call {
             return self.end(desk, Cause::IncompatibleDestination, None);
         };
         desk.fact(Fact::FlowStarted { call: self.id, leg: caller.id, flow: flow.number.clone() });
-        let flow_number = flow.number.clone();
-        self.state =
-            State::Flow(Running { flow: flow_number, answered: false, bridge: None, playing: None, formats });
+        self.state = State::Flow(Running {
+            flow: flow.number.clone(),
+            answered: false,
+            patience: desk.now + UNANSWERED_MAX,
+            bridge: None,
+            playing: None,
+            formats,
+        });
         desk.app(self.id, AppEvent::Started { steps: flow.steps.clone() });
     }
 
@@ -46,6 +61,7 @@ impl Call {
             AppCommand::Answer if running.answered => desk.app(self.id, AppEvent::Answered),
             AppCommand::Answer => {
                 let formats = running.formats.clone();
+                running.patience = desk.now + UNANSWERED_MAX;
                 self.answer_caller(desk, formats);
                 if let Some(caller) = &self.caller {
                     desk.fact(Fact::CallAnswered { call: self.id, by: caller.id });

@@ -237,6 +237,9 @@ impl Call {
     pub fn expire(&mut self, desk: &mut Desk<'_>) {
         match &self.state {
             State::Dialing(dialing) if dialing.deadline() <= desk.now => self.ring_timeout(desk),
+            State::Flow(running) if running.deadline().is_some_and(|deadline| deadline <= desk.now) => {
+                self.end(desk, Cause::RecoveryOnTimer, None);
+            }
             State::Arriving
             | State::Dialing(_)
             | State::Flow(_)
@@ -249,8 +252,9 @@ impl Call {
     pub fn deadline(&self) -> Option<Mono> {
         match &self.state {
             State::Dialing(dialing) => Some(dialing.deadline()),
+            State::Flow(running) => running.deadline(),
             State::Settling { until, .. } => Some(*until),
-            State::Arriving | State::Flow(_) | State::Talking(_) => None,
+            State::Arriving | State::Talking(_) => None,
         }
     }
 
