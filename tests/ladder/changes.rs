@@ -5,7 +5,7 @@ use dialtone_core::event::{DeviceState, Fact};
 use dialtone_signaling::message::Name;
 
 use super::calls::{connect, talking};
-use super::support::{World, sdp};
+use super::support::{Phone, World, sdp};
 
 fn states(world: &World, number: &str) -> Vec<DeviceState> {
     let of = |fact: Fact| match fact {
@@ -147,7 +147,7 @@ fn the_version_of_our_description_grows_only_with_a_change() {
     let world = World::new();
     let (alice, bob) = (world.registered("1001"), world.registered("1002"));
     connect(&world, &alice, &bob, "1002");
-    let origin = |phone: &super::support::Phone| {
+    let origin = |phone: &Phone| {
         let text = phone.last("200 OK (sdp)").to_string();
         text.lines().find(|line| line.starts_with("o=")).unwrap().to_owned()
     };
@@ -165,4 +165,54 @@ fn the_version_of_our_description_grows_only_with_a_change() {
     assert_eq!(first[2].parse::<u64>().unwrap() + 1, second[2].parse::<u64>().unwrap());
     alice.bye();
     world.finish();
+}
+
+/// Alice was told PCMU with early media, Bob answers with PCMA and is asked to follow; meanwhile Alice
+/// asks for PCMA.
+fn crossing() -> (World, Phone, Phone) {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite("1002");
+    bob.progress_with(183, sdp("pcmu te"));
+    bob.answer_with(sdp("pcma te"));
+    alice.ack();
+    assert!(bob.last("re-INVITE").to_string().contains("PCMU"));
+    alice.reinvite(sdp("pcma te"));
+    assert_eq!(alice.status(), 200);
+    alice.ack();
+    (world, alice, bob)
+}
+
+#[test]
+fn who_follows_a_leg_that_changes_meanwhile_is_asked_again() {
+    let (world, alice, bob) = crossing();
+    bob.answer();
+    assert!(alice.in_call() && bob.in_call());
+    assert!(bob.last("re-INVITE").to_string().contains("PCMA"), "Alice has moved on");
+    bob.answer();
+    world.advance(1000);
+    assert!(alice.in_call() && bob.in_call());
+    alice.bye();
+    world.check("alignment_crosses_reinvite");
+}
+
+#[test]
+fn a_change_that_is_refused_and_no_longer_needed_ends_nothing() {
+    let (world, alice, bob) = crossing();
+    bob.respond(488);
+    world.advance(1000);
+    assert!(alice.in_call() && bob.in_call(), "both talk PCMA");
+    assert_eq!(bob.got("re-INVITE").len(), 1);
+    alice.bye();
+    world.check("alignment_refused_but_not_needed");
+}
+
+#[test]
+fn a_change_that_is_refused_and_needed_ends_the_call() {
+    let (world, alice, bob) = talking();
+    alice.reinvite(sdp("pcma te"));
+    alice.ack();
+    bob.respond(488);
+    assert!(!alice.in_call() && !bob.in_call());
+    world.check("alignment_refused");
 }

@@ -19,8 +19,21 @@ pub(super) struct Talking {
     pub callee: LegId,
     pub bridge: BridgeId,
     /// Who was asked to change because the other's formats do not fit.
-    aligning: Option<LegId>,
+    aligning: Option<Aligning>,
 }
+
+/// A leg was asked to fit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Aligning {
+    leg: LegId,
+    /// What the other leg had agreed to when it was asked.
+    to: Formats,
+    /// How often it has been asked in a row.
+    tries: u8,
+}
+
+/// How often a leg is asked to follow one that changes again before it has followed.
+const TRIES: u8 = 3;
 
 impl Call {
     /// `callee` has answered: the caller is answered with `formats` and both are joined.
@@ -83,6 +96,10 @@ impl Call {
     /// If what a leg agreed to does not fit what the other one agreed to, it is asked to change. The
     /// caller has been told once, so it is the callee whom an answer's alignment asks.
     fn align(&mut self, desk: &mut Desk<'_>, asked: LegId) {
+        self.align_again(desk, asked, 0);
+    }
+
+    fn align_again(&mut self, desk: &mut Desk<'_>, asked: LegId, tries: u8) {
         let agreed = self.shared_with_other(asked);
         if agreed.is_empty() {
             return; // The other's answer to our offer is still under way.
@@ -91,11 +108,11 @@ impl Call {
         if leg.pending.is_some() || negotiate::can_relay(&agreed, &leg.agreed()) {
             return;
         }
-        if let Some(offer) = leg.describe(numbered_for(leg, agreed), Direction::SendRecv) {
+        if let Some(offer) = leg.describe(numbered_for(leg, agreed.clone()), Direction::SendRecv) {
             leg.pending = Some(offer.clone());
             leg.command(desk, LegCommand::Modify { offer });
             if let State::Talking(talking) = &mut self.state {
-                talking.aligning = Some(asked);
+                talking.aligning = Some(Aligning { leg: asked, to: agreed, tries: tries + 1 });
             }
         }
     }
@@ -152,23 +169,36 @@ impl Call {
         let held = answer.is_hold();
         leg.agree(desk, offer, answer, Answer::Theirs);
         leg.set_held(desk, held);
-        let agreed = leg.agreed();
-        let other = self.shared_with_other(id);
-        let State::Talking(talking) = &mut self.state else { return };
-        let was_asked = talking.aligning.take_if(|asked| *asked == id).is_some();
-        match negotiate::can_relay(&other, &agreed) {
-            true => {}
-            // It was asked to fit and does not.
-            false if was_asked || agreed.is_empty() => self.end(desk, Cause::IncompatibleDestination, None),
-            false => self.align_with(desk, id),
+        if leg.agreed().is_empty() {
+            return self.end(desk, Cause::IncompatibleDestination, None);
+        }
+        self.fits_now(desk, id);
+    }
+
+    /// A far end refused our change. Only an alignment asks for one.
+    pub(super) fn modify_refused(&mut self, desk: &mut Desk<'_>, leg: LegId, _cause: Cause) {
+        if self.leg_mut(leg).is_some_and(|leg| leg.pending.take().is_some()) {
+            self.fits_now(desk, leg);
         }
     }
 
-    /// A far end refused our change. Only an alignment asks for one, and without it nobody hears.
-    pub(super) fn modify_refused(&mut self, desk: &mut Desk<'_>, leg: LegId, _cause: Cause) {
-        let Some(leg) = self.leg_mut(leg) else { return };
-        if leg.pending.take().is_some() {
-            self.end(desk, Cause::IncompatibleDestination, None);
+    /// A leg has answered our offer one way or another: if the two do not fit now, somebody is asked.
+    fn fits_now(&mut self, desk: &mut Desk<'_>, id: LegId) {
+        let other = self.shared_with_other(id);
+        let Some(agreed) = self.leg_mut(id).map(|leg| leg.agreed()) else { return };
+        let State::Talking(talking) = &mut self.state else { return };
+        let asked = talking.aligning.take_if(|aligning| aligning.leg == id);
+        if negotiate::can_relay(&other, &agreed) {
+            return;
+        }
+        match asked {
+            // The other one has changed since: what this one was asked for is not what is needed.
+            Some(asked) if asked.to != other && asked.tries < TRIES => {
+                self.align_again(desk, id, asked.tries);
+            }
+            // It was asked to fit and does not.
+            Some(_) => self.end(desk, Cause::IncompatibleDestination, None),
+            None => self.align_with(desk, id),
         }
     }
 
