@@ -299,7 +299,12 @@ impl Stack {
     fn transport(&mut self, now: Now, event: TransportEvent, out: &mut Vec<SipOutput>) {
         match event {
             TransportEvent::Received { path, message: Message::Request(request), credentials } => {
-                self.tx.request(now.mono, request, path, credentials, &mut self.tx_out);
+                match self.answer_without_memory(&request) {
+                    Some(response) => {
+                        self.tx.answer_and_forget(&request, path, response, &mut self.tx_out);
+                    }
+                    None => self.tx.request(now.mono, request, path, credentials, &mut self.tx_out),
+                }
             }
             TransportEvent::Received { message: Message::Response(response), .. } => {
                 self.tx.response(now.mono, response, &mut self.tx_out);

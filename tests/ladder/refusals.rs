@@ -221,6 +221,49 @@ fn a_body_that_is_no_description_is_refused() {
 }
 
 #[test]
+fn what_nobody_vouches_for_takes_no_place_in_the_table() {
+    let (world, alice, bob) = talking();
+    world.advance(40_000);
+    let mallory = world.phone("1003");
+    mallory.untrusted();
+    let before = world.counts().stack.transactions;
+    for method in [Method::Invite, Method::Bye, Method::Options, Method::Other("DANCE".into())] {
+        mallory.request_with(method, "1002", |request| {
+            request.headers.set(Name::To, "<sip:1002@pbx.example>;tag=invented");
+        });
+        assert_eq!((mallory.status(), world.counts().stack.transactions), (481, before));
+        assert_eq!(mallory.address_of("481", Name::To).tag(), Some("invented"));
+    }
+    mallory.request_with(Method::Cancel, "1002", |_| {});
+    assert_eq!((mallory.status(), world.counts().stack.transactions), (481, before));
+    mallory.request_with(Method::Options, "1002", |request| request.uri = "sip:pbx.example".into());
+    assert_eq!((mallory.status(), world.counts().stack.transactions), (200, before));
+    let first = mallory.last("200").to_string();
+    mallory.repeat();
+    assert_eq!(mallory.last("200").to_string(), first, "RFC 3261 §8.2.7: the same each time");
+    alice.bye();
+    assert!(!bob.in_call());
+    world.finish();
+}
+
+#[test]
+fn a_full_table_has_room_for_what_ends_calls() {
+    let world = World::with(|options| options.stack.transactions_max = 4);
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    world.advance(40_000);
+    alice.invite("1002");
+    bob.ring();
+    let carol = world.phone("1003");
+    carol.register(3600);
+    carol.register(3600);
+    carol.register(3600);
+    assert_eq!(carol.status(), 503);
+    alice.cancel();
+    assert_eq!((alice.status(), bob.got("CANCEL").len()), (487, 1));
+    world.finish();
+}
+
+#[test]
 fn full_tables_are_503() {
     let world = World::with(|options| {
         options.stack.legs_max = 2;

@@ -12,6 +12,39 @@ use crate::ua::{Body, Leg, Offered, State};
 use crate::wire::{Credentials, Path};
 
 impl Stack {
+    /// The answer to what belongs to nothing that we know, and to a ping. Nobody had to prove anything to send
+    /// it, so that it must not take a place in the table of transactions.
+    pub(super) fn answer_without_memory(&self, request: &Request) -> Option<Response> {
+        let in_dialog = || request.to().is_ok_and(|to| to.tag().is_some());
+        let mut response = match &request.method {
+            Method::Ack => return None,
+            _ if self.tx.knows(request) => return None,
+            Method::Cancel if self.tx.has_invite_of(request) => return None,
+            Method::Cancel => Response::to(request, 481),
+            _ if in_dialog() && self.dialog_of(request).is_some() => return None,
+            _ if in_dialog() => Response::to(request, 481),
+            Method::Options => match self.requires_too_much(request) {
+                Some(refusal) => refusal,
+                None if request.max_forwards() == Ok(0) => Response::to(request, 483),
+                None => self.capabilities(request),
+            },
+            Method::Register
+            | Method::Invite
+            | Method::Bye
+            | Method::Prack
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Publish
+            | Method::Info
+            | Method::Refer
+            | Method::Message
+            | Method::Update
+            | Method::Other(_) => return None,
+        };
+        self.config.identity.sign(&mut response);
+        Some(response)
+    }
+
     /// A new request: within a dialog, or about something new.
     pub(super) fn request(
         &mut self,
@@ -27,8 +60,9 @@ impl Stack {
         }
         // RFC 3261 §8.2: the method is looked at first, then what the request requires.
         match &request.method {
-            Method::Options | Method::Register | Method::Invite => {}
-            Method::Bye | Method::Ack | Method::Cancel => {
+            Method::Register | Method::Invite => {}
+            // An OPTIONS has been answered before it came here.
+            Method::Bye | Method::Ack | Method::Cancel | Method::Options => {
                 return self.respond(now, tx, Response::to(&request, 481));
             }
             Method::Other(_) => return self.respond(now, tx, Response::to(&request, 501)),
@@ -47,9 +81,6 @@ impl Stack {
         }
         if request.max_forwards() == Ok(0) {
             return self.respond(now, tx, Response::to(&request, 483));
-        }
-        if request.method == Method::Options {
-            return self.respond(now, tx, self.capabilities(&request));
         }
         match self.authenticate(now, &request, path, credentials) {
             Err(response) => self.respond(now, tx, *response),

@@ -27,7 +27,7 @@ use self::invite_server::InviteServer;
 use self::key::{ClientKey, ServerKey};
 use self::server::Server;
 pub use self::timing::Timing;
-use crate::message::{Message, Method, Request, Response};
+use crate::message::{Message, Method, Name, Request, Response};
 use crate::wire::{Credentials, Path, Ticket, Transmit, Transport};
 
 /// Names a transaction of either side; never used twice.
@@ -214,7 +214,12 @@ impl Transactions {
         match request.method {
             Method::Ack => out.push(TxOutput::Ack { request, path }),
             // An ACK never gets an answer; everything else may be refused here.
-            _ if self.all.len() >= self.limit => self.refuse(&request, path, out),
+            _ if self.all.len() >= self.room_for(&request) => {
+                self.refused += 1;
+                let mut response = Response::to(&request, 503);
+                response.headers.push(Name::RetryAfter, "5");
+                self.answer_and_forget(&request, path, response, out);
+            }
             Method::Cancel => self.cancel(request, key, path, out),
             _ => {
                 let (tx, actions) = self.add_server(&request, key, path);
@@ -263,6 +268,16 @@ impl Transactions {
         self.carry_out(tx, actions, out);
         self.schedule(tx);
         tx
+    }
+
+    /// Whether a request repeats one that has its transaction.
+    pub fn knows(&self, request: &Request) -> bool {
+        ServerKey::of(request).is_some_and(|key| self.servers.contains_key(&key))
+    }
+
+    /// Whether there is an INVITE that this CANCEL is about.
+    pub fn has_invite_of(&self, cancel: &Request) -> bool {
+        ServerKey::of(cancel).is_some_and(|key| self.servers.contains_key(&key.invite()))
     }
 
     /// Answers a request. A transaction that is over takes no answer.
@@ -357,10 +372,21 @@ impl Transactions {
         self.deadlines.peek().map(|Reverse((at, _))| *at)
     }
 
-    fn refuse(&mut self, request: &Request, path: Path, out: &mut Vec<TxOutput>) {
-        self.refused += 1;
-        let mut response = Response::to(request, 503);
-        response.headers.push(crate::message::Name::RetryAfter, "5");
+    /// Transactions that there may be before this request is refused. What ends or changes a call that goes on
+    /// finds room where a new one does not.
+    fn room_for(&self, request: &Request) -> usize {
+        let goes_on = request.method == Method::Cancel || request.to().is_ok_and(|to| to.tag().is_some());
+        if goes_on { self.limit.saturating_mul(2) } else { self.limit }
+    }
+
+    /// Answers a request without a transaction. Each repetition is answered afresh, and alike.
+    pub fn answer_and_forget(
+        &self,
+        request: &Request,
+        path: Path,
+        mut response: Response,
+        out: &mut Vec<TxOutput>,
+    ) {
         // RFC 3261 §8.2.7: without memory, and yet the same for each repetition.
         if let Some(branch) = request.via().ok().and_then(|via| via.branch().map(str::to_owned)) {
             response.tag_to(&branch);
