@@ -144,5 +144,26 @@ pub enum LegEvent {
     HungUp {
         /// Why.
         cause: Cause,
+        /// Who ended it. The cause does not tell: a peer may name any.
+        by: HungUpBy,
     },
+}
+
+/// Who ended a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HungUpBy {
+    /// Nobody over there: a timer ran out, there was no way to the peer, or it broke the protocol and we
+    /// gave up.
+    System,
+    /// The far end, for itself.
+    Phone,
+    /// The far end, and its refusal speaks for all phones of the person.
+    Person,
+}
+
+impl HungUpBy {
+    /// Whether the far end did.
+    pub const fn is_peer(self) -> bool {
+        matches!(self, HungUpBy::Phone | HungUpBy::Person)
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use dialtone_core::Cause;
+use dialtone_core::cdr::EndedBy;
 use dialtone_core::media::{BridgeKind, MediaCommand};
 use dialtone_signaling::message::{Message, Name};
 use dialtone_signaling::wire::Transport;
@@ -40,6 +42,17 @@ fn the_callee_ends_a_call() {
     assert!(!alice.in_call());
     assert_eq!(alice.header("BYE", Name::Reason), "Q.850;cause=16;text=\"Normal call clearing\"");
     world.check("call_ended_by_callee");
+}
+
+#[test]
+fn who_hangs_up_because_of_its_own_timer_has_hung_up() {
+    let (world, alice, bob) = talking();
+    bob.bye_because("Q.850;cause=102;text=\"Recovery on timer expiry\"");
+    assert!(!alice.in_call());
+    world.advance(1);
+    let cdr = world.cdrs().pop().unwrap();
+    assert_eq!((cdr.ended_by, cdr.cause), (EndedBy::Callee, Cause::RecoveryOnTimer));
+    world.finish();
 }
 
 #[test]

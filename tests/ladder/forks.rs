@@ -202,6 +202,36 @@ fn a_declined_call_stops_the_other_phones_of_the_same_person() {
 }
 
 #[test]
+fn only_a_6xx_speaks_for_the_other_phones_of_a_person() {
+    for (status, stops) in [(480, false), (486, false), (600, true), (604, true), (606, true)] {
+        let world = World::new();
+        let (alice, desk, mobile) =
+            (world.registered("1001"), world.registered("1002"), world.registered("1002"));
+        alice.invite("1002");
+        desk.ring();
+        mobile.respond_with(status, |response| {
+            response.headers.push(Name::Reason, "Q.850;cause=21;text=\"Call rejected\"");
+        });
+        assert_eq!(desk.got("CANCEL").len(), usize::from(stops), "{status}");
+        alice.cancel();
+        world.finish();
+    }
+}
+
+#[test]
+fn a_member_speaks_for_its_own_phones() {
+    let (world, alma, ben, carol) = group(Ringback::Member);
+    alma.ring();
+    ben.ring();
+    alma.respond(603);
+    assert_eq!(ben.got("CANCEL").len(), 0);
+    ben.answer();
+    carol.ack();
+    carol.bye();
+    world.finish();
+}
+
+#[test]
 fn a_member_that_declines_leaves_the_group_ringing() {
     let (world, alma, ben, carol) = group(Ringback::Tone);
     alma.ring();

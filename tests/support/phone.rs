@@ -193,6 +193,16 @@ impl Phone {
         self.send(bye);
     }
 
+    /// BYE with a Reason header.
+    pub fn bye_because(&self, reason: &str) {
+        let bye = self.set(|set| {
+            let mut bye = set.within(Method::Bye);
+            bye.headers.push(Name::Reason, reason);
+            bye
+        });
+        self.send(bye);
+    }
+
     /// Answers the last INVITE with this status and without a body.
     pub fn respond(&self, status: u16) {
         self.respond_with(status, |_| {});

@@ -16,7 +16,7 @@ use crate::description::{Description, Direction, Formats};
 use crate::endpoint::Contact;
 use crate::event::{DialOutcome, Fact, LegState, Side};
 use crate::id::LegId;
-use crate::leg::{LegCommand, Number, Party, Target};
+use crate::leg::{HungUpBy, LegCommand, Number, Party, Target};
 use crate::media::{BridgeKind, Feed};
 use crate::negotiate::{self, GENERATED};
 use crate::site::{Extension, RingGroup, Ringback};
@@ -194,7 +194,7 @@ impl Call {
             // It answered with nothing that we offered: as good as a refusal of this branch.
             branch.command(desk, LegCommand::HangUp { cause: Cause::IncompatibleDestination });
             self.branches.push(branch);
-            return self.branch_hung_up(desk, leg, Cause::IncompatibleDestination);
+            return self.branch_hung_up(desk, leg, Cause::IncompatibleDestination, HungUpBy::System);
         }
         branch.set_state(desk, LegState::Up);
         let (outcome, cause) = (DialOutcome::Answered, Cause::NormalClearing);
@@ -208,23 +208,22 @@ impl Call {
     }
 
     /// A branch refused or failed.
-    pub(super) fn branch_hung_up(&mut self, desk: &mut Desk<'_>, leg: LegId, cause: Cause) {
+    pub(super) fn branch_hung_up(&mut self, desk: &mut Desk<'_>, leg: LegId, cause: Cause, by: HungUpBy) {
         match &mut self.state {
             State::Dialing(dialing) => {
                 dialing.best = more_telling(dialing.best, cause);
-                let whole_person = dialing.ringback == Ringback::Member && cause == Cause::CallRejected;
                 let Some(branch) = self.take_branch(leg) else { return };
+                let person = branch.endpoint.clone();
                 self.end_branch(desk, branch, outcome_of(cause), cause);
-                // RFC 3261 §16.7 step 5: a 6xx speaks for all phones of the person who declined.
-                if whole_person {
-                    self.drop_branches(desk, DialOutcome::Cancelled, Cause::NormalClearing);
+                if by == HungUpBy::Person {
+                    self.drop_phones_of(desk, &person);
                 }
                 if self.branches.is_empty() {
                     return self.dial_failed(desk);
                 }
                 self.early_media_ended(desk, leg);
             }
-            State::Talking(_) => self.end(desk, cause, super::who_ended(leg, cause)),
+            State::Talking(_) => self.end(desk, cause, by.is_peer().then_some(leg)),
             State::Arriving | State::Flow(_) | State::Settling { .. } => {}
         }
     }
@@ -262,6 +261,15 @@ impl Call {
             branch.command(desk, LegCommand::HangUp { cause });
             self.end_branch(desk, branch, outcome, cause);
         }
+    }
+
+    /// Who declined for themselves need not be rung elsewhere; other members of a group ring on.
+    fn drop_phones_of(&mut self, desk: &mut Desk<'_>, person: &str) {
+        let (theirs, others) =
+            std::mem::take(&mut self.branches).into_iter().partition(|branch| branch.endpoint == person);
+        self.branches = theirs;
+        self.drop_branches(desk, DialOutcome::Cancelled, Cause::NormalClearing);
+        self.branches = others;
     }
 
     fn end_branch(&mut self, desk: &mut Desk<'_>, branch: Leg, outcome: DialOutcome, cause: Cause) {

@@ -75,12 +75,6 @@ impl Desk<'_> {
     }
 }
 
-/// Whether a leg that is over was ended by its far end. Where a timer ran out (no ACK, no answer to a
-/// re-INVITE) its far end said nothing.
-fn who_ended(leg: LegId, cause: Cause) -> Option<LegId> {
-    (cause != Cause::RecoveryOnTimer).then_some(leg)
-}
-
 /// Whoever calls, as their leg arrived.
 pub(crate) struct Arrival {
     pub leg: LegId,
@@ -189,8 +183,10 @@ impl Call {
         match event {
             // A leg is offered once, and that began the call.
             LegEvent::Offered { .. } => {}
-            LegEvent::HungUp { cause } if from_caller => self.end(desk, cause, who_ended(leg, cause)),
-            LegEvent::HungUp { cause } => self.branch_hung_up(desk, leg, cause),
+            LegEvent::HungUp { cause, by } if from_caller => {
+                self.end(desk, cause, by.is_peer().then_some(leg));
+            }
+            LegEvent::HungUp { cause, by } => self.branch_hung_up(desk, leg, cause, by),
             LegEvent::Ringing { early } => self.branch_progress(desk, leg, LegState::Ringing, early),
             LegEvent::Progress { early } => self.branch_progress(desk, leg, LegState::Early, early),
             LegEvent::Answered { description } => self.branch_answered(desk, leg, description),

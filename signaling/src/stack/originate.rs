@@ -1,6 +1,6 @@
 //! A call of ours begins: the INVITE, and the way on which a binding is reached.
 
-use dialtone_core::{Cause, ContactId, Description, LegEvent, LegId, Now, Number, Party};
+use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegEvent, LegId, Now, Number, Party};
 
 use super::{SipOutput, Stack};
 use crate::message::{Method, Name, Request};
@@ -21,7 +21,8 @@ impl Stack {
         out: &mut Vec<SipOutput>,
     ) {
         let binding = self.registrar.binding(&endpoint, contact).cloned();
-        let refused = |cause| SipOutput::Leg { leg: id, event: LegEvent::HungUp { cause } };
+        let by = HungUpBy::System;
+        let refused = |cause| SipOutput::Leg { leg: id, event: LegEvent::HungUp { cause, by } };
         let Some(binding) = binding else { return out.push(refused(Cause::SubscriberAbsent)) };
         if self.legs.len() >= self.config.legs_max {
             self.refused += 1;

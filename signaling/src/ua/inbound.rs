@@ -1,6 +1,6 @@
 //! The called side of a leg until it is answered: RFC 3261 §13.3.
 
-use dialtone_core::{Cause, Description, LegCommand, LegEvent};
+use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent};
 
 use super::Desk;
 use super::cause::status_of;
@@ -58,7 +58,7 @@ impl Leg {
         let Ok(dialog) = Dialog::uas(&invite, path, &tag) else {
             // The INVITE was checked when it came: this cannot be, and it is no reason to crash.
             desk.dialogs.remove(&tag);
-            return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError });
+            return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError, by: HungUpBy::System });
         };
         let mut response = self.response(desk, &invite, 200, &tag, path);
         response.set_body("application/sdp", self.write_answer(local, has_offer));
@@ -79,7 +79,7 @@ impl Leg {
     pub(crate) fn cancelled(&mut self, desk: &mut Desk<'_>) {
         if matches!(self.state, State::Offered(_)) {
             self.refuse(desk, 487, Cause::NormalClearing);
-            self.tell(desk, LegEvent::HungUp { cause: Cause::NormalClearing });
+            self.tell(desk, LegEvent::HungUp { cause: Cause::NormalClearing, by: HungUpBy::Phone });
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use dialtone_core::{Cause, Description, LegCommand, LegEvent, Mono};
+use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent, Mono};
 
 use super::Desk;
 use super::cause::{cause_of, reason_value};
@@ -111,8 +111,10 @@ impl Leg {
             (200..=299, _) => self.accepted(desk, response),
             (status, _) => {
                 let cause = cause_of(status, &response.headers);
+                // RFC 3261 §21.6: the server has definitive information about the user.
+                let by = if status >= 600 { HungUpBy::Person } else { HungUpBy::Phone };
                 self.state = State::Gone;
-                self.tell(desk, LegEvent::HungUp { cause });
+                self.tell(desk, LegEvent::HungUp { cause, by });
             }
         }
     }
@@ -129,7 +131,7 @@ impl Leg {
         let State::Calling(calling) = std::mem::replace(&mut self.state, State::Gone) else { return };
         let Ok(dialog) = Dialog::uac(&calling.invite, &response, calling.path) else {
             // Without a Contact it can be neither acknowledged nor ended: RFC 3261 §8.1.1.8 owes one.
-            return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError });
+            return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError, by: HungUpBy::System });
         };
         desk.dialogs.insert(dialog.local_tag.clone(), self.id);
         let body = match self.read_body(response.headers.content_type(), &response.body) {
@@ -149,7 +151,10 @@ impl Leg {
             Body::Audio(description) => self.tell(desk, LegEvent::Answered { description }),
             Body::Empty | Body::Unusable(..) => {
                 self.bye(desk, Cause::IncompatibleDestination);
-                self.tell(desk, LegEvent::HungUp { cause: Cause::IncompatibleDestination });
+                self.tell(
+                    desk,
+                    LegEvent::HungUp { cause: Cause::IncompatibleDestination, by: HungUpBy::System },
+                );
             }
         }
     }
@@ -159,7 +164,7 @@ impl Leg {
         if matches!(self.state, State::Calling(_)) {
             self.state = State::Gone;
             let cause = if unreachable { Cause::DestinationOutOfOrder } else { Cause::NoUserResponding };
-            self.tell(desk, LegEvent::HungUp { cause });
+            self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::System });
         }
     }
 

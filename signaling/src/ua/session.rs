@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dialtone_core::{Cause, Description, LegCommand, LegEvent, LegId, Mono};
+use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent, LegId, Mono};
 
 use super::Desk;
 use super::cause::{cause_of, reason, reason_value, status_of};
@@ -196,7 +196,10 @@ impl Leg {
         self.state = State::Gone;
         self.tell(
             desk,
-            LegEvent::HungUp { cause: reason(&request.headers).unwrap_or(Cause::NormalClearing) },
+            LegEvent::HungUp {
+                cause: reason(&request.headers).unwrap_or(Cause::NormalClearing),
+                by: HungUpBy::Phone,
+            },
         );
     }
 
@@ -224,7 +227,10 @@ impl Leg {
             (true, Body::Empty | Body::Unusable(..), _) => {
                 // Our offer was left without an answer (RFC 3261 §13.2.2.4): nobody could hear anything.
                 self.bye(desk, Cause::IncompatibleDestination);
-                self.tell(desk, LegEvent::HungUp { cause: Cause::IncompatibleDestination });
+                self.tell(
+                    desk,
+                    LegEvent::HungUp { cause: Cause::IncompatibleDestination, by: HungUpBy::System },
+                );
             }
             (false, _, false) => self.tell(desk, LegEvent::Confirmed { description: None }),
             (false, _, true) => {}
@@ -345,7 +351,7 @@ impl Leg {
                 // RFC 3261 §12.2.1.2: the peer knows no such dialog, or does not answer any more.
                 if matches!(status, 408 | 481) {
                     self.bye(desk, cause);
-                    self.tell(desk, LegEvent::HungUp { cause });
+                    self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
                 } else {
                     self.tell(desk, LegEvent::ModifyRefused { cause });
                 }
@@ -378,7 +384,7 @@ impl Leg {
             session.asking = None;
             let cause = if unreachable { Cause::DestinationOutOfOrder } else { Cause::RecoveryOnTimer };
             self.bye(desk, cause);
-            self.tell(desk, LegEvent::HungUp { cause });
+            self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::System });
         }
     }
 
@@ -400,7 +406,7 @@ impl Leg {
             session.unacknowledged = None;
             session.bye_after_ack = None;
             self.bye(desk, Cause::RecoveryOnTimer);
-            self.tell(desk, LegEvent::HungUp { cause: Cause::RecoveryOnTimer });
+            self.tell(desk, LegEvent::HungUp { cause: Cause::RecoveryOnTimer, by: HungUpBy::System });
         } else if waiting.resend <= now {
             waiting.interval = (waiting.interval * 2).min(t2);
             waiting.resend = now + waiting.interval;
