@@ -17,6 +17,8 @@ mod codecs;
 mod flows;
 #[path = "ladder/forks.rs"]
 mod forks;
+#[path = "ladder/hostile.rs"]
+mod hostile;
 #[path = "ladder/losses.rs"]
 mod losses;
 #[path = "ladder/refusals.rs"]

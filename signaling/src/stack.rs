@@ -187,6 +187,8 @@ pub struct Stack {
     /// Boxed, so that the table stays small: growing it is part of some turn.
     legs: HashMap<LegId, Box<Leg>>,
     dialogs: HashMap<String, LegId>,
+    /// The calls that are offered and not answered.
+    offered: HashMap<Merge, LegId>,
     deadlines: BinaryHeap<Reverse<(Mono, LegId)>>,
     sockets: Vec<Socket>,
     /// Connections that are up.
@@ -211,6 +213,7 @@ impl Stack {
             leg_ids: IdSource::new(node, boot, 1, 2),
             legs: HashMap::new(),
             dialogs: HashMap::new(),
+            offered: HashMap::new(),
             deadlines: BinaryHeap::new(),
             sockets: Vec::new(),
             flows: HashSet::new(),
@@ -473,6 +476,10 @@ impl Stack {
         what: impl FnOnce(&mut Leg, &mut Desk<'_>),
     ) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        let offered = match &leg.state {
+            State::Offered(offered) => Some(Merge::of(&offered.invite)),
+            State::Calling(_) | State::Up(_) | State::Gone => None,
+        };
         let mut desk = Desk {
             now,
             identity: &self.config.identity,
@@ -483,6 +490,9 @@ impl Stack {
             out,
         };
         what(leg, &mut desk);
+        if let Some(offered) = offered.filter(|_| !matches!(leg.state, State::Offered(_))) {
+            self.offered.remove(&offered);
+        }
         if leg.is_gone() {
             self.legs.remove(&id);
         } else if let Some(at) = leg.deadline()
@@ -490,6 +500,25 @@ impl Stack {
         {
             leg.scheduled = Some(at);
             self.deadlines.push(Reverse((at, id)));
+        }
+    }
+}
+
+/// What is the same in a request that came twice over different ways (RFC 3261 §8.2.2.2).
+#[derive(PartialEq, Eq, Hash)]
+struct Merge {
+    call_id: String,
+    from_tag: String,
+    cseq: u32,
+}
+
+impl Merge {
+    fn of(request: &Request) -> Merge {
+        let tag = request.from().ok().and_then(|from| from.tag().map(str::to_owned));
+        Merge {
+            call_id: request.call_id().unwrap_or_default().to_owned(),
+            from_tag: tag.unwrap_or_default(),
+            cseq: request.cseq().map_or(0, |cseq| cseq.number),
         }
     }
 }

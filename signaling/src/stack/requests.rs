@@ -3,7 +3,7 @@
 
 use dialtone_core::{LegEvent, Now, Number, Party};
 
-use super::{SipOutput, Stack, publish, received};
+use super::{Merge, SipOutput, Stack, publish, received};
 use crate::auth::challenge;
 use crate::message::{Method, Name, Request, Response};
 use crate::registrar::{Changes, Registration};
@@ -56,7 +56,7 @@ impl Stack {
         out: &mut Vec<SipOutput>,
     ) {
         if request.to().is_ok_and(|to| to.tag().is_some()) {
-            return self.within_dialog(now, tx, request, path, &credentials, out);
+            return self.within_dialog(now, tx, request, path, credentials, out);
         }
         // RFC 3261 §8.2: the method is looked at first, then what the request requires.
         match &request.method {
@@ -75,6 +75,10 @@ impl Stack {
             | Method::Refer
             | Method::Message
             | Method::Update => return self.respond(now, tx, Response::to(&request, 405)),
+        }
+        if self.offered.contains_key(&Merge::of(&request)) {
+            // RFC 3261 §8.2.2.2: a fork on the way brought the same call twice.
+            return self.respond(now, tx, Response::to(&request, 482));
         }
         if let Some(response) = self.requires_too_much(&request) {
             return self.respond(now, tx, response);
@@ -109,7 +113,7 @@ impl Stack {
         tx: TxId,
         request: Request,
         path: Path,
-        credentials: &Credentials,
+        credentials: Credentials,
         out: &mut Vec<SipOutput>,
     ) {
         let Some(id) = self.dialog_of(&request) else {
@@ -117,18 +121,25 @@ impl Stack {
         };
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, request.clone());
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(leg) = self.legs.get(&id) else { return };
         let peer = match &leg.state {
             State::Up(session) => session.dialog.path.remote.ip(),
             State::Offered(offered) => offered.path.remote.ip(),
             State::Calling(_) | State::Gone => return self.respond(now, tx, Response::to(&request, 481)),
         };
         // The peer of the dialog is known by where it is; anybody else must prove who they are.
-        let proves = matches!(credentials, Credentials::Good { account, .. } if *account == leg.endpoint);
-        if peer != path.remote.ip() && !proves {
-            let response = self.challenged(now, &request, path, false);
-            return self.respond(now, tx, response);
+        if peer != path.remote.ip() {
+            let endpoint = leg.endpoint.clone();
+            let response = match self.authenticate(now, &request, path, credentials) {
+                Ok(account) if account == endpoint => None,
+                Ok(_) => Some(self.challenged(now, &request, path, false)),
+                Err(response) => Some(*response),
+            };
+            if let Some(response) = response {
+                return self.respond(now, tx, response);
+            }
         }
+        let Some(leg) = self.legs.get_mut(&id) else { return };
         let State::Up(session) = &mut leg.state else {
             // RFC 3261 §15: a caller may end an early dialog with BYE; nothing else is for here yet.
             if request.method == Method::Bye {
@@ -211,6 +222,10 @@ impl Stack {
                 Response::to(&invite, 400).with_reason("Missing Or Malformed Contact"),
             );
         }
+        // The dialog is made when the call is answered: what it is made of is read while it can be refused.
+        if invite.headers.routes(&Name::RecordRoute).is_err() {
+            return self.respond(now, tx, Response::to(&invite, 400).with_reason("Malformed Record-Route"));
+        }
         if self.legs.len() >= self.config.legs_max {
             self.refused += 1;
             let mut response = Response::to(&invite, 503);
@@ -243,6 +258,7 @@ impl Stack {
         let has_offer = offer.is_some();
         let tag = self.tokens.tag();
         self.dialogs.insert(tag.clone(), id);
+        self.offered.insert(Merge::of(&invite), id);
         leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer }));
         self.legs.insert(id, Box::new(leg));
         let ipv6 = path.remote.is_ipv6();

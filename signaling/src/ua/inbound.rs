@@ -58,6 +58,8 @@ impl Leg {
         let Ok(dialog) = Dialog::uas(&invite, path, &tag) else {
             // The INVITE was checked when it came: this cannot be, and it is no reason to crash.
             desk.dialogs.remove(&tag);
+            let response = self.response(desk, &invite, 500, &tag, path);
+            desk.respond(tx, &response);
             return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError, by: HungUpBy::System });
         };
         let mut response = self.response(desk, &invite, 200, &tag, path);

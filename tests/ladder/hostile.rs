@@ -1,0 +1,52 @@
+//! What peers send that no phone should: invented, malformed, repeated, merged.
+
+use dialtone_signaling::message::{Message, Name};
+
+use super::calls::talking;
+use super::support::World;
+
+#[test]
+fn an_invite_whose_record_route_cannot_be_read_is_refused_at_once() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite_with("1002", |request| request.headers.push(Name::RecordRoute, "<sip:proxy"));
+    assert_eq!((alice.status(), bob.got("INVITE").len()), (400, 0));
+    let many = vec!["<sip:10.0.0.9;lr>"; 65].join(", ");
+    alice.invite_with("1002", |request| request.headers.push(Name::RecordRoute, many));
+    assert_eq!((alice.status(), bob.got("INVITE").len()), (400, 0));
+    world.finish();
+}
+
+#[test]
+fn a_call_that_came_twice_over_different_ways_is_one() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite("1002");
+    bob.ring();
+    let Message::Request(mut merged) = alice.sent() else { unreachable!() };
+    merged.headers.set(Name::Via, "SIP/2.0/UDP 10.0.0.11:5060;rport;branch=z9hG4bK-other");
+    alice.send(merged.clone());
+    assert_eq!((alice.status(), bob.got("INVITE").len()), (482, 1));
+    alice.cancel();
+    merged.headers.set(Name::Via, "SIP/2.0/UDP 10.0.0.11:5060;rport;branch=z9hG4bK-third");
+    alice.send(merged);
+    assert_eq!(bob.got("INVITE").len(), 2, "nothing is remembered of a call that is over");
+    bob.respond(486);
+    world.finish();
+}
+
+#[test]
+fn credentials_that_were_used_do_not_open_a_dialog() {
+    let (world, alice, bob) = talking();
+    let elsewhere = world.phone("1001");
+    elsewhere.register(3600);
+    elsewhere.steals(&alice);
+    elsewhere.counts_again();
+    elsewhere.bye();
+    assert_eq!(elsewhere.status(), 401);
+    assert!(elsewhere.header("401", Name::WwwAuthenticate).contains("stale=true"));
+    assert!(alice.in_call() && bob.in_call());
+    elsewhere.bye();
+    assert_eq!((elsewhere.status(), bob.in_call()), (200, false));
+    world.finish();
+}
