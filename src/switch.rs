@@ -64,10 +64,11 @@ pub enum Effect {
     Media(MediaCommand),
     /// Tell everybody.
     Publish(Event),
-    /// Keep a binding; say [`SipInput::Persisted`] when it is safe, if somebody waits.
+    /// Keep these changes of bindings, all or none; say [`SipInput::Persisted`] when they are safe, if somebody
+    /// waits.
     Persist {
         /// What.
-        change: BindingChange,
+        changes: Vec<BindingChange>,
         /// Who waits.
         notify: Option<PersistToken>,
     },
@@ -226,7 +227,7 @@ impl Switch {
                     self.inner.push_back(Inner::Pbx(PbxInput::Leg { leg, event }))
                 }
                 SipOutput::Contact(change) => self.inner.push_back(Inner::Pbx(PbxInput::Contact(change))),
-                SipOutput::Persist { change, notify } => out.push(Effect::Persist { change, notify }),
+                SipOutput::Persist { changes, notify } => out.push(Effect::Persist { changes, notify }),
                 SipOutput::AuthFailed { account, source } => {
                     self.publish(now, Fact::AuthFailed { account, source }, out);
                 }

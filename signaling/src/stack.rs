@@ -124,10 +124,10 @@ pub enum SipOutput {
     },
     /// Tell calls where an endpoint can be reached.
     Contact(ContactChange),
-    /// Keep this; tell when it is safe, if somebody waits.
+    /// Keep these, all or none; tell when they are safe, if somebody waits.
     Persist {
         /// What.
-        change: BindingChange,
+        changes: Vec<BindingChange>,
         /// Who waits.
         notify: Option<PersistToken>,
     },
@@ -248,7 +248,7 @@ impl Stack {
             }
             SipInput::NotPersisted(token) => {
                 // Promising what a restart would forget is worse than asking the phone to come back.
-                if let Some((tx, mut response)) = self.registrar.safe(token) {
+                if let Some((tx, mut response)) = self.registrar.lost(token) {
                     response.status = 503;
                     response.reason = Bytes::from_static(b"Registration Could Not Be Kept");
                     response.headers.remove(&Name::Contact);
@@ -523,9 +523,12 @@ impl Merge {
     }
 }
 
-fn publish(changes: Changes, out: &mut Vec<SipOutput>) {
-    out.extend(changes.contacts.into_iter().map(SipOutput::Contact));
-    out.extend(changes.persist.into_iter().map(|(change, notify)| SipOutput::Persist { change, notify }));
+fn publish(mut changes: Changes, out: &mut Vec<SipOutput>) {
+    out.extend(std::mem::take(&mut changes.contacts).into_iter().map(SipOutput::Contact));
+    let Changes { persist: changes, notify, .. } = changes;
+    if !changes.is_empty() {
+        out.push(SipOutput::Persist { changes, notify });
+    }
 }
 
 fn received(out: &mut Vec<SipOutput>, leg: LegId, peer: SocketAddr, message: impl Into<Message>) {

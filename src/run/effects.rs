@@ -58,7 +58,7 @@ impl Shell {
                 Effect::Media(command) => self.media(command),
                 Effect::Publish(event) => self.keep(Kept::Event(Box::new(event))),
                 Effect::Trace(traced) => self.keep(Kept::Trace(Box::new(traced))),
-                Effect::Persist { change, notify } => self.persist(&change, notify),
+                Effect::Persist { changes, notify } => self.persist(&changes, notify),
                 Effect::Reply { reply_to, reply } => self.replies.reply(reply_to, reply),
             }
         }
@@ -132,8 +132,8 @@ impl Shell {
         }
     }
 
-    fn persist(&mut self, change: &BindingChange, notify: Option<PersistToken>) {
-        let batch = restore::batch(change, notify.map(|token| token.0), self.clock.reading());
+    fn persist(&mut self, changes: &[BindingChange], notify: Option<PersistToken>) {
+        let batch = restore::batch(changes, notify.map(|token| token.0), self.clock.reading());
         if let Err(error) = self.state.submit(batch) {
             tracing::warn!(%error, "a registration could not be kept");
             if let Some(token) = notify {

@@ -17,10 +17,10 @@ struct Record {
     expires: Kept,
 }
 
-/// A change, as the state writer takes it.
-pub(super) fn batch(change: &BindingChange, notify: Option<u64>, clock: ClockReading) -> Batch {
+/// Changes, as the state writer takes them.
+pub(super) fn batch(changes: &[BindingChange], notify: Option<u64>, clock: ClockReading) -> Batch {
     let key = |endpoint: &str, contact| format!("{endpoint}/{contact}").into_bytes();
-    let change = match change {
+    let change = |change: &BindingChange| match change {
         BindingChange::Put { endpoint, binding } => {
             let expires = clock.keep(binding.expires);
             let record = Record { endpoint: endpoint.clone(), binding: binding.clone(), expires };
@@ -32,7 +32,7 @@ pub(super) fn batch(change: &BindingChange, notify: Option<u64>, clock: ClockRea
             Change::Remove { tree: TREE, key: key(endpoint, *contact) }
         }
     };
-    Batch { changes: vec![change], notify }
+    Batch { changes: changes.iter().map(change).collect(), notify }
 }
 
 /// Every binding that was kept. One that cannot be read is left out: its phone registers again.

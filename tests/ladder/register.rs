@@ -43,6 +43,55 @@ fn a_contact_is_taken_back_when_that_is_safe() {
 }
 
 #[test]
+fn what_could_not_be_kept_is_written_again_before_it_is_promised() {
+    let world = World::new();
+    let alice = world.phone("1001");
+    world.hold_persist();
+    alice.register(3600);
+    world.lose();
+    assert_eq!((alice.status(), alice.got("200").len()), (503, 0));
+    world.hold_persist();
+    alice.register(3600);
+    assert_eq!(alice.got("200").len(), 0, "the same place, and still not on disk");
+    alice.register(3600);
+    world.persist();
+    assert_eq!(alice.got("200").len(), 2);
+    world.hold_persist();
+    alice.register(3600);
+    assert_eq!(alice.got("200").len(), 3, "now it is");
+    alice.register(0);
+    world.lose();
+    assert_eq!((alice.status(), world.counts().stack.bindings), (503, 0));
+    world.hold_persist();
+    alice.register(0);
+    assert_eq!(alice.got("200").len(), 3, "the disk still has it");
+    world.persist();
+    assert_eq!(contacts(&alice), [""; 0]);
+    world.finish();
+}
+
+#[test]
+fn a_place_that_stands_twice_is_one_again_when_it_says_so() {
+    let world = World::new();
+    let (alice, carol) = (world.phone("1001"), world.registered("1003"));
+    let as_contact = |contact: &'static str| {
+        alice.register_with(|request| {
+            request.headers.set(Name::Contact, contact);
+            request.headers.push(Name::Expires, "3600");
+        });
+    };
+    as_contact("<sip:1001@10.0.0.11:5060;line=1>;+sip.instance=\"<urn:uuid:1>\"");
+    as_contact("<sip:1001@10.0.0.11:5060;line=2>");
+    assert_eq!(world.counts().stack.bindings, 3);
+    as_contact("<sip:1001@10.0.0.11:5060;line=2>;+sip.instance=\"<urn:uuid:1>\"");
+    assert_eq!(world.counts().stack.bindings, 2);
+    carol.invite("1001");
+    assert_eq!(alice.got("INVITE").len(), 1, "and rings once");
+    carol.cancel();
+    world.finish();
+}
+
+#[test]
 fn too_short_is_423_and_too_long_is_shortened() {
     let world = World::new();
     let alice = world.phone("1001");

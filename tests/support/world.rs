@@ -222,6 +222,14 @@ impl World {
         }
     }
 
+    /// The store could not write what it held.
+    pub fn lose(&self) {
+        let held = self.0.borrow_mut().persist_held.take().unwrap_or_default();
+        for token in held {
+            self.input(Input::Sip(SipInput::NotPersisted(token)));
+        }
+    }
+
     pub fn counts(&self) -> SwitchCounts {
         self.0.borrow().switch.counts()
     }

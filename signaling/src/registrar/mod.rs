@@ -50,16 +50,15 @@ impl Default for ContactPolicy {
     }
 }
 
-/// A change, and who waits for it.
-pub(crate) type Persist = (BindingChange, Option<PersistToken>);
-
 /// What follows from a change of bindings.
 #[derive(Default)]
 pub(crate) struct Changes {
     /// For calls.
     pub contacts: Vec<ContactChange>,
-    /// For the store.
-    pub persist: Vec<Persist>,
+    /// For the store, all or nothing.
+    pub persist: Vec<BindingChange>,
+    /// Who waits for that.
+    pub notify: Option<PersistToken>,
 }
 
 /// One REGISTER, as the registrar needs it.
@@ -75,12 +74,41 @@ pub(crate) struct Registration<'a> {
 pub(crate) struct Registrar {
     expiry: ExpiryPolicy,
     ids: IdSource,
-    bindings: HashMap<Number, Vec<Binding>>,
+    accounts: HashMap<Number, Account>,
     deadlines: BinaryHeap<Reverse<(Mono, Number)>>,
     /// Answers that wait until a change is safe: as many as there are transactions.
-    waiting: HashMap<PersistToken, (TxId, Response)>,
+    waiting: HashMap<PersistToken, Waiting>,
     next_token: u64,
     count: usize,
+}
+
+/// What is known of one address-of-record.
+#[derive(Default)]
+struct Account {
+    /// Newest last.
+    bindings: Vec<Binding>,
+    /// When it stands in the heap of deadlines.
+    scheduled: Option<Mono>,
+    /// Set while what is here may differ from what is on disk.
+    doubt: Option<Doubt>,
+}
+
+/// Changes that were asked for and are not known to be safe.
+struct Doubt {
+    /// The write that would make everything safe.
+    token: PersistToken,
+    /// What was taken back meanwhile; everything else is in the bindings.
+    removed: Vec<ContactId>,
+}
+
+/// Of an account, for a store that fails for long. One more is forgotten, and runs out on disk by itself.
+const REMOVED_MAX: usize = 16;
+
+/// An answer that waits.
+struct Waiting {
+    endpoint: Number,
+    tx: TxId,
+    response: Response,
 }
 
 /// One contact that a REGISTER asks for.
@@ -95,7 +123,7 @@ impl Registrar {
         Registrar {
             expiry,
             ids,
-            bindings: HashMap::new(),
+            accounts: HashMap::new(),
             deadlines: BinaryHeap::new(),
             waiting: HashMap::new(),
             next_token: 1,
@@ -110,18 +138,23 @@ impl Registrar {
 
     /// A binding of an endpoint.
     pub fn binding(&self, endpoint: &str, contact: ContactId) -> Option<&Binding> {
-        self.bindings.get(endpoint)?.iter().find(|binding| binding.contact == contact)
+        self.current(endpoint).iter().find(|binding| binding.contact == contact)
+    }
+
+    fn current(&self, endpoint: &str) -> &[Binding] {
+        self.accounts.get(endpoint).map_or(&[], |account| &account.bindings)
     }
 
     /// Takes back a binding that was kept over a restart.
     pub fn restore(&mut self, now: Mono, endpoint: Number, binding: Binding, changes: &mut Changes) {
         if binding.expires <= now {
             let contact = binding.contact;
-            return changes.persist.push((BindingChange::Remove { endpoint, contact }, None));
+            return changes.persist.push(BindingChange::Remove { endpoint, contact });
         }
         changes.contacts.push(added(&endpoint, &binding));
-        self.deadlines.push(Reverse((binding.expires, endpoint.clone())));
-        self.bindings.entry(endpoint).or_default().push(binding);
+        let account = self.accounts.entry(endpoint.clone()).or_default();
+        account.bindings.push(binding);
+        account.schedule(&endpoint, &mut self.deadlines);
         self.count += 1;
     }
 
@@ -139,36 +172,56 @@ impl Registrar {
         };
         let waits = self.apply(now, asked, wishes, changes);
         let response = self.answer(now, asked);
-        match changes.persist.last_mut() {
-            Some((_, notify)) if waits => {
-                let token = PersistToken(self.next_token);
-                self.next_token += 1;
-                *notify = Some(token);
-                self.waiting.insert(token, (asked.tx, response));
-                None
-            }
-            Some(_) | None => Some(response),
+        if !waits || changes.persist.is_empty() {
+            return Some(response);
         }
+        let token = PersistToken(self.next_token);
+        self.next_token += 1;
+        changes.notify = Some(token);
+        let endpoint = asked.endpoint.to_owned();
+        let account = self.accounts.entry(endpoint.clone()).or_default();
+        account.doubt(token, &changes.persist);
+        self.waiting.insert(token, Waiting { endpoint, tx: asked.tx, response });
+        None
     }
 
     /// A change is safe: who may be answered now, and with what.
     pub fn safe(&mut self, token: PersistToken) -> Option<(TxId, Response)> {
-        self.waiting.remove(&token)
+        let Waiting { endpoint, tx, response } = self.waiting.remove(&token)?;
+        if let Some(account) = self.accounts.get_mut(&endpoint) {
+            account.doubt.take_if(|doubt| doubt.token == token);
+            if account.bindings.is_empty() && account.doubt.is_none() {
+                self.accounts.remove(&endpoint);
+            }
+        }
+        Some((tx, response))
+    }
+
+    /// A change could not be kept: who is to be told, and what they would have been told otherwise. Until a
+    /// later write of the account succeeds, nobody is told that what is here will last.
+    pub fn lost(&mut self, token: PersistToken) -> Option<(TxId, Response)> {
+        let Waiting { tx, response, .. } = self.waiting.remove(&token)?;
+        Some((tx, response))
     }
 
     /// Ends what has run out.
     pub fn expire(&mut self, now: Mono, changes: &mut Changes) {
-        while let Some(Reverse((at, _))) = self.deadlines.peek()
-            && *at <= now
+        while let Some(Reverse((due, _))) = self.deadlines.peek()
+            && *due <= now
         {
-            let Some(Reverse((_, endpoint))) = self.deadlines.pop() else { break };
-            let Some(bindings) = self.bindings.get_mut(&endpoint) else { continue };
-            for binding in bindings.extract_if(.., |binding| binding.expires <= now) {
+            let Some(Reverse((at, endpoint))) = self.deadlines.pop() else { break };
+            let Some(account) = self.accounts.get_mut(&endpoint) else { continue };
+            if account.scheduled != Some(at) {
+                continue; // It has been scheduled earlier since.
+            }
+            account.scheduled = None;
+            for binding in account.bindings.extract_if(.., |binding| binding.expires <= now) {
                 self.count -= 1;
                 changes.removed(&endpoint, binding.contact, true);
             }
-            if bindings.is_empty() {
-                self.bindings.remove(&endpoint);
+            account.schedule(&endpoint, &mut self.deadlines);
+            if account.bindings.is_empty() && account.doubt.is_none() {
+                self.accounts.remove(&endpoint);
             }
         }
     }
@@ -182,7 +235,7 @@ impl Registrar {
     fn wishes(&self, asked: &Registration<'_>) -> Result<Vec<Wish>, Box<Response>> {
         let refuse = |status, why: &str| Err(Box::new(Response::to(asked.request, status).with_reason(why)));
         let headers = &asked.request.headers;
-        let existing = self.bindings.get(asked.endpoint).map_or(&[][..], Vec::as_slice);
+        let existing = self.current(asked.endpoint);
         let (Ok(call_id), Ok(cseq)) = (asked.request.call_id(), asked.request.cseq()) else {
             return refuse(400, "Malformed Call-ID or CSeq");
         };
@@ -239,17 +292,19 @@ impl Registrar {
         let endpoint = asked.endpoint.to_owned();
         let call_id = asked.request.call_id().unwrap_or_default().to_owned();
         let cseq = asked.request.cseq().map_or(0, |cseq| cseq.number);
-        let bindings = self.bindings.entry(endpoint.clone()).or_default();
-        let mut waits = false;
+        let account = self.accounts.entry(endpoint.clone()).or_default();
+        let bindings = &mut account.bindings;
+        let mut waits = account.doubt.is_some();
         for Wish { contact, lasts } in wishes {
-            let old =
-                bindings.iter().position(|binding| binding.is(&contact)).map(|place| bindings.remove(place));
-            self.count -= usize::from(old.is_some());
+            // One place may stand here twice: by its URI, and by its instance under another URI.
+            let mut same = bindings.extract_if(.., |binding| binding.is(&contact)).collect::<Vec<_>>();
+            self.count -= same.len();
+            let old = (!lasts.is_zero() && !same.is_empty()).then(|| same.remove(0));
+            for gone in same {
+                changes.removed(&endpoint, gone.contact, false);
+                waits = true;
+            }
             if lasts.is_zero() {
-                if let Some(old) = old {
-                    changes.removed(&endpoint, old.contact, false);
-                    waits = true;
-                }
                 continue;
             }
             let binding = Binding {
@@ -268,10 +323,7 @@ impl Registrar {
                 changes.contacts.push(added(&endpoint, &binding));
                 waits = true;
             }
-            self.deadlines.push(Reverse((binding.expires, endpoint.clone())));
-            changes
-                .persist
-                .push((BindingChange::Put { endpoint: endpoint.clone(), binding: binding.clone() }, None));
+            changes.put(&endpoint, &binding);
             bindings.push(binding);
             self.count += 1;
         }
@@ -281,8 +333,16 @@ impl Registrar {
             self.count -= 1;
             changes.removed(&endpoint, oldest.contact, false);
         }
-        if bindings.is_empty() {
-            self.bindings.remove(&endpoint);
+        if let Some(doubt) = &account.doubt {
+            // Once more, and all of it: the write before may have been lost.
+            let gone = doubt.removed.iter().map(|contact| remove(&endpoint, *contact));
+            changes.persist.extend(gone);
+            changes.persist.retain(|change| matches!(change, BindingChange::Remove { .. }));
+            bindings.iter().for_each(|binding| changes.put(&endpoint, binding));
+        }
+        account.schedule(&endpoint, &mut self.deadlines);
+        if account.bindings.is_empty() && account.doubt.is_none() {
+            self.accounts.remove(&endpoint);
         }
         waits
     }
@@ -290,10 +350,35 @@ impl Registrar {
     /// RFC 3261 §10.3 step 8: every current binding with what is left of its time.
     fn answer(&self, now: Mono, asked: &Registration<'_>) -> Response {
         let mut response = Response::to(asked.request, 200);
-        for binding in self.bindings.get(asked.endpoint).into_iter().flatten() {
+        for binding in self.current(asked.endpoint) {
             response.headers.push(Name::Contact, binding.contact_value(now));
         }
         response
+    }
+}
+
+impl Account {
+    /// Stands in the heap once, unless a deadline came to be earlier than the one that stands there.
+    fn schedule(&mut self, endpoint: &str, deadlines: &mut BinaryHeap<Reverse<(Mono, Number)>>) {
+        if let Some(at) = self.bindings.iter().map(|binding| binding.expires).min()
+            && self.scheduled.is_none_or(|scheduled| at < scheduled)
+        {
+            self.scheduled = Some(at);
+            deadlines.push(Reverse((at, endpoint.to_owned())));
+        }
+    }
+
+    /// These are to be written under this token, with everything that was in doubt before.
+    fn doubt(&mut self, token: PersistToken, changes: &[BindingChange]) {
+        let mut removed: Vec<ContactId> = changes
+            .iter()
+            .filter_map(|change| match change {
+                BindingChange::Remove { contact, .. } => Some(*contact),
+                BindingChange::Put { .. } => None,
+            })
+            .collect();
+        removed.truncate(REMOVED_MAX);
+        self.doubt = Some(Doubt { token, removed });
     }
 }
 
@@ -309,8 +394,16 @@ impl Changes {
     fn removed(&mut self, endpoint: &str, contact: ContactId, expired: bool) {
         let endpoint = endpoint.to_owned();
         self.contacts.push(ContactChange::Removed { endpoint: endpoint.clone(), contact, expired });
-        self.persist.push((BindingChange::Remove { endpoint, contact }, None));
+        self.persist.push(BindingChange::Remove { endpoint, contact });
     }
+
+    fn put(&mut self, endpoint: &str, binding: &Binding) {
+        self.persist.push(BindingChange::Put { endpoint: endpoint.to_owned(), binding: binding.clone() });
+    }
+}
+
+fn remove(endpoint: &str, contact: ContactId) -> BindingChange {
+    BindingChange::Remove { endpoint: endpoint.to_owned(), contact }
 }
 
 fn added(endpoint: &str, binding: &Binding) -> ContactChange {
