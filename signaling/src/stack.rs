@@ -25,7 +25,7 @@ use crate::message::{Message, Name, Request, Response};
 use crate::registrar::{
     Binding, BindingChange, Changes, ContactPolicy, ExpiryPolicy, PersistToken, Registrar,
 };
-use crate::transaction::{Timing, Transactions, TxId, TxOutput};
+use crate::transaction::{Answerer, Timing, Transactions, TxId, TxOutput};
 use crate::ua::{Desk, Identity, Leg, State, Tokens, end_unwanted};
 use crate::wire::{FlowId, Ticket, Transmit, Transport, TransportEvent};
 
@@ -408,13 +408,21 @@ impl Stack {
     /// An INVITE of a leg that is over was answered all the same, by another fork or once more: whoever
     /// did must not believe in a call (RFC 3261 §13.2.2.4).
     fn answered_late(&mut self, now: Now, leg: LegId, tx: TxId, response: &Response) {
-        if response.is_success()
-            && let Some((invite, path)) = self.tx.invite(tx)
-            && let Some((path, ack, bye)) =
-                end_unwanted(&invite, response, path, &self.config.identity, &mut self.tokens)
-        {
-            let transmit = Transmit { path, payload: ack.to_bytes(), ticket: Ticket::default() };
-            self.tx_out.push(TxOutput::Transmit { owner: Some(leg), transmit });
+        let Some((invite, path)) = self.tx.invite(tx).filter(|_| response.is_success()) else { return };
+        let tag = response.to_tag();
+        let (path, payload, bye) = match self.tx.answerer(tx, &tag) {
+            Answerer::Known(path, ack) => (path, ack, None),
+            Answerer::New => {
+                let ended = end_unwanted(&invite, response, path, &self.config.identity, &mut self.tokens);
+                let Some((path, ack, bye)) = ended else { return };
+                self.tx.acknowledged(tx, &tag, path, ack.to_bytes());
+                (path, ack.to_bytes(), Some(bye))
+            }
+            Answerer::Surplus => return,
+        };
+        let transmit = Transmit { path, payload, ticket: Ticket::default() };
+        self.tx_out.push(TxOutput::Transmit { owner: Some(leg), transmit });
+        if let Some(bye) = bye {
             self.tx.send(now.mono, bye, path, Some(leg), &mut self.tx_out);
         }
     }

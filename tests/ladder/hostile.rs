@@ -50,3 +50,33 @@ fn credentials_that_were_used_do_not_open_a_dialog() {
     assert_eq!((elsewhere.status(), bob.in_call()), (200, false));
     world.finish();
 }
+
+#[test]
+fn a_repeated_200_of_a_fork_costs_one_bye_and_forks_are_counted() {
+    for over in [false, true] {
+        let (world, alice, bob) = talking();
+        let answer = bob.sent();
+        let fork = |number: u32| {
+            let mut other = answer.clone();
+            let to = other.headers().text(&Name::To).unwrap().replace(";tag=", &format!(";tag=fork{number}"));
+            other.headers_mut().set(Name::To, to);
+            bob.keeps_its_dialog(|| bob.send(other));
+        };
+        if over {
+            alice.bye();
+        }
+        let (acks, byes) = (bob.got("ACK").len(), bob.got("BYE").len());
+        for _ in 0..20 {
+            fork(0);
+        }
+        assert_eq!((bob.got("ACK").len() - acks, bob.got("BYE").len() - byes), (20, 1));
+        for number in 0..100 {
+            fork(number);
+        }
+        assert_eq!(bob.got("BYE").len() - byes, 7, "with the dialog itself, eight");
+        if !over {
+            alice.bye();
+        }
+        world.finish();
+    }
+}

@@ -185,6 +185,11 @@ impl Response {
         }
     }
 
+    /// The tag of To; empty when there is none.
+    pub fn to_tag(&self) -> String {
+        self.headers.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default()
+    }
+
     /// Whether the request goes on: 1xx.
     pub const fn is_provisional(&self) -> bool {
         self.status < 200

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::Action;
 use super::timing::{Timers, Timing};
 use crate::message::{Method, Name, Request, Response};
+use crate::wire::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
@@ -38,6 +39,21 @@ pub(super) struct InviteClient {
     request: Request,
     bytes: Bytes,
     ack: Option<Bytes>,
+    /// The ACK of each 2xx, by its To tag.
+    accepted: Vec<(String, Path, Bytes)>,
+}
+
+/// Dialogs that one INVITE of ours can make; what answers beyond that is dropped.
+const DIALOGS_MAX: usize = 8;
+
+/// Whose a 2xx to an INVITE of ours is.
+pub(crate) enum Answerer {
+    /// It has been acknowledged, with this and that way.
+    Known(Path, Bytes),
+    /// It is to be acknowledged.
+    New,
+    /// There are too many.
+    Surplus,
 }
 
 impl InviteClient {
@@ -49,12 +65,35 @@ impl InviteClient {
             timers.resend_after(now, timing.t1); // timer A
         }
         timers.leave_after(now, timing.patience()); // timer B
-        InviteClient { state: State::Calling, timers, timing, reliable, request, bytes, ack: None }
+        InviteClient {
+            state: State::Calling,
+            timers,
+            timing,
+            reliable,
+            request,
+            bytes,
+            ack: None,
+            accepted: Vec::new(),
+        }
     }
 
     /// The request that it carries; a CANCEL is made from it.
     pub fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// Whose the 2xx with this To tag is.
+    pub fn answerer(&self, tag: &str) -> Answerer {
+        match self.accepted.iter().find(|(known, ..)| known == tag) {
+            Some((_, path, ack)) => Answerer::Known(*path, ack.clone()),
+            None if self.accepted.len() < DIALOGS_MAX => Answerer::New,
+            None => Answerer::Surplus,
+        }
+    }
+
+    /// A 2xx is acknowledged; each repetition of it is owed the same.
+    pub fn acknowledged(&mut self, tag: &str, path: Path, ack: Bytes) {
+        self.accepted.push((tag.to_owned(), path, ack));
     }
 
     /// Whether a provisional answer has come and no final one, so that a CANCEL may be sent

@@ -22,6 +22,7 @@ use dialtone_core::{LegId, Mono};
 use serde::{Deserialize, Serialize};
 
 use self::client::Client;
+pub(crate) use self::invite_client::Answerer;
 use self::invite_client::InviteClient;
 use self::invite_server::InviteServer;
 use self::key::{ClientKey, ServerKey};
@@ -326,6 +327,23 @@ impl Transactions {
         match &transaction.machine {
             Machine::InviteClient(client) => Some((client.request().clone(), transaction.path)),
             Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => None,
+        }
+    }
+
+    /// Whose a 2xx to an INVITE of ours is, by its To tag.
+    pub(crate) fn answerer(&self, invite: TxId, tag: &str) -> Answerer {
+        match self.all.get(&invite).map(|transaction| &transaction.machine) {
+            Some(Machine::InviteClient(client)) => client.answerer(tag),
+            Some(Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_)) | None => {
+                Answerer::Surplus
+            }
+        }
+    }
+
+    /// The 2xx with this To tag to an INVITE of ours is acknowledged so.
+    pub fn acknowledged(&mut self, invite: TxId, tag: &str, path: Path, ack: Bytes) {
+        if let Some(Machine::InviteClient(client)) = self.all.get_mut(&invite).map(|tx| &mut tx.machine) {
+            client.acknowledged(tag, path, ack);
         }
     }
 

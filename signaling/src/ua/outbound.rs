@@ -141,7 +141,7 @@ impl Leg {
             }
             other => other,
         };
-        let session = Session::accepted(desk, self.id, dialog);
+        let session = Session::accepted(desk, self.id, calling.tx, dialog);
         self.state = State::Up(Box::new(session));
         // A CANCEL that crossed the 200: acknowledged above, and ended.
         if let Some(cause) = calling.cancel.cause() {
@@ -196,6 +196,7 @@ pub(crate) fn end_unwanted(
 /// (RFC 3261 §13.2.2.4).
 pub(crate) fn end_fork(
     desk: &mut Desk<'_>,
+    invite: TxId,
     dialog: &Dialog,
     response: &Response,
     owner: dialtone_core::LegId,
@@ -204,6 +205,7 @@ pub(crate) fn end_fork(
     let Ok(remote) = response.headers.to() else { return };
     fork.retarget(&remote, response.headers.contact().ok());
     let ack = fork.ack(response.cseq().map_or(1, |cseq| cseq.number), desk.identity, desk.tokens);
+    desk.tx.acknowledged(invite, &fork.remote_tag, fork.path, ack.to_bytes());
     desk.transmit(fork.path, ack.to_bytes(), Some(owner));
     let mut bye = fork.request(Method::Bye, desk.identity, desk.tokens);
     bye.headers.push(Name::Reason, reason_value(Cause::AnsweredElsewhere));

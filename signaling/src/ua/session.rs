@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent, LegId, Mono};
 
 use super::Desk;
@@ -10,7 +9,7 @@ use super::cause::{cause_of, reason, reason_value, status_of};
 use super::dialog::Dialog;
 use super::leg::{Body, Leg, State, refusal};
 use crate::message::{Method, Name, Request, Response};
-use crate::transaction::TxId;
+use crate::transaction::{Answerer, TxId};
 use crate::wire::Path;
 
 /// A 2xx of ours that has not been acknowledged.
@@ -51,8 +50,6 @@ pub(crate) struct Session {
     unacknowledged: Option<Unacknowledged>,
     asked: Option<Asked>,
     asking: Option<Asking>,
-    /// The ACK of our last INVITE, sent again when its 2xx is.
-    ack: Option<(u32, Bytes)>,
     /// A BYE that must wait for the ACK (RFC 3261 §15).
     bye_after_ack: Option<Cause>,
 }
@@ -72,7 +69,6 @@ impl Session {
             unacknowledged: None,
             asked: None,
             asking: None,
-            ack: None,
             bye_after_ack: None,
         };
         session.send_2xx(desk, tx, response, offered, false);
@@ -80,7 +76,7 @@ impl Session {
     }
 
     /// They answered; this acknowledges it.
-    pub fn accepted(desk: &mut Desk<'_>, leg: LegId, dialog: Dialog) -> Self {
+    pub fn accepted(desk: &mut Desk<'_>, leg: LegId, invite: TxId, dialog: Dialog) -> Self {
         let cseq = dialog.local_cseq;
         let mut session = Session {
             dialog,
@@ -88,10 +84,9 @@ impl Session {
             unacknowledged: None,
             asked: None,
             asking: None,
-            ack: None,
             bye_after_ack: None,
         };
-        session.acknowledge(desk, leg, cseq);
+        session.acknowledge(desk, leg, invite, cseq);
         session
     }
 
@@ -133,10 +128,10 @@ impl Session {
         }
     }
 
-    fn acknowledge(&mut self, desk: &mut Desk<'_>, leg: LegId, cseq: u32) {
+    fn acknowledge(&mut self, desk: &mut Desk<'_>, leg: LegId, invite: TxId, cseq: u32) {
         let bytes = self.dialog.ack(cseq, desk.identity, desk.tokens).to_bytes();
-        desk.transmit(self.dialog.path, bytes.clone(), Some(leg));
-        self.ack = Some((cseq, bytes));
+        desk.tx.acknowledged(invite, &self.dialog.remote_tag, self.dialog.path, bytes.clone());
+        desk.transmit(self.dialog.path, bytes, Some(leg));
     }
 }
 
@@ -316,7 +311,7 @@ impl Leg {
         let Some(session) = self.session() else { return };
         let ours = matches!(&session.asking, Some(Asking::Sent { tx: asking, .. }) if *asking == tx);
         if !ours {
-            return self.repeated_2xx(desk, &response);
+            return self.repeated_2xx(desk, tx, &response);
         }
         match response.status {
             100..=199 => {}
@@ -324,7 +319,7 @@ impl Leg {
                 session.asking = None;
                 session.dialog.refresh(response.headers.contact().ok(), session.dialog.path);
                 let cseq = response.cseq().map_or(session.dialog.local_cseq, |cseq| cseq.number);
-                session.acknowledge(desk, id, cseq);
+                session.acknowledge(desk, id, tx, cseq);
                 let body = self.read_body(response.headers.content_type(), &response.body);
                 self.tell(
                     desk,
@@ -360,20 +355,17 @@ impl Leg {
     }
 
     /// A 2xx to an INVITE of ours that was acknowledged before: its ACK was lost, or another fork answers.
-    fn repeated_2xx(&mut self, desk: &mut Desk<'_>, response: &Response) {
+    fn repeated_2xx(&mut self, desk: &mut Desk<'_>, invite: TxId, response: &Response) {
         let id = self.id;
         let Some(session) = self.session() else { return };
-        let Ok(cseq) = response.cseq() else { return };
-        if cseq.method != Method::Invite || !(200..=299).contains(&response.status) {
+        let answers_invite = response.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
+        if !answers_invite || !response.is_success() {
             return;
         }
-        let same = response.headers.to().is_ok_and(|to| to.tag() == Some(&session.dialog.remote_tag));
-        match &session.ack {
-            Some((number, bytes)) if same && *number == cseq.number => {
-                desk.transmit(session.dialog.path, bytes.clone(), Some(id));
-            }
-            Some(_) | None if !same => super::outbound::end_fork(desk, &session.dialog, response, id),
-            Some(_) | None => {}
+        match desk.tx.answerer(invite, &response.to_tag()) {
+            Answerer::Known(path, ack) => desk.transmit(path, ack, Some(id)),
+            Answerer::New => super::outbound::end_fork(desk, invite, &session.dialog, response, id),
+            Answerer::Surplus => {}
         }
     }
 
