@@ -3,7 +3,7 @@
 use dialtone_signaling::message::{Message, Name};
 
 use super::calls::talking;
-use super::support::World;
+use super::support::{World, sdp};
 
 #[test]
 fn an_invite_whose_record_route_cannot_be_read_is_refused_at_once() {
@@ -79,4 +79,31 @@ fn a_repeated_200_of_a_fork_costs_one_bye_and_forks_are_counted() {
         }
         world.finish();
     }
+}
+
+#[test]
+fn our_reinvite_waits_for_theirs_and_comes_back_when_it_is_told_to() {
+    let (world, alice, bob) = talking();
+    // Bob's re-INVITE is answered and not acknowledged when alice's change would have us ask bob.
+    bob.reinvite(sdp("pcmu pcma te"));
+    alice.reinvite(sdp("pcma te"));
+    alice.ack();
+    assert_eq!(bob.got("re-INVITE").len(), 0, "RFC 3261 §14.1");
+    bob.ack();
+    world.advance(500);
+    assert_eq!(bob.got("re-INVITE").len(), 1);
+    for tries in 1..5 {
+        assert_eq!(bob.got("re-INVITE").len(), tries);
+        bob.respond_with(500, |response| response.headers.push(Name::RetryAfter, "3"));
+        world.advance(2999);
+        assert_eq!(bob.got("re-INVITE").len(), tries);
+        world.advance(1);
+    }
+    bob.respond_with(500, |response| response.headers.push(Name::RetryAfter, "3"));
+    world.advance(10_000);
+    assert_eq!(bob.got("re-INVITE").len(), 5, "enough is enough");
+    if alice.in_call() {
+        alice.bye();
+    }
+    world.finish();
 }

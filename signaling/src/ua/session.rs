@@ -37,10 +37,16 @@ struct Asked {
 /// A re-INVITE of ours.
 enum Asking {
     /// On its way.
-    Sent { tx: TxId, offer: Description },
+    Sent { tx: TxId, offer: Description, tries: u32 },
     /// It met one of theirs and is tried again then (RFC 3261 §14.1).
-    Glare { offer: Description, at: Mono },
+    Glare { offer: Description, at: Mono, tries: u32 },
 }
+
+/// How often a re-INVITE of ours is sent before the peer's "later" counts as "no".
+const TRIES_MAX: u32 = 5;
+
+/// The longest time that a peer may ask us to wait before the next try (RFC 3261 §14.2).
+const RETRY_AFTER_MAX: u32 = 10;
 
 /// See the module.
 pub(crate) struct Session {
@@ -128,11 +134,26 @@ impl Session {
         }
     }
 
+    /// The peer has no time for our re-INVITE now.
+    fn ask_again(&mut self, at: Mono) {
+        if let Some(Asking::Sent { offer, tries, .. }) = self.asking.take() {
+            self.asking = Some(Asking::Glare { offer, at, tries });
+        }
+    }
+
     fn acknowledge(&mut self, desk: &mut Desk<'_>, leg: LegId, invite: TxId, cseq: u32) {
         let bytes = self.dialog.ack(cseq, desk.identity, desk.tokens).to_bytes();
         desk.tx.acknowledged(invite, &self.dialog.remote_tag, self.dialog.path, bytes.clone());
         desk.transmit(self.dialog.path, bytes, Some(leg));
     }
+}
+
+/// How long a refusal asks us to wait, if that is not for ever.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers.text(&Name::RetryAfter)?;
+    let digits = text.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    let seconds: u32 = digits.parse().ok().filter(|seconds| *seconds <= RETRY_AFTER_MAX)?;
+    Some(Duration::from_secs(seconds.into()))
 }
 
 impl Leg {
@@ -146,7 +167,7 @@ impl Leg {
     /// Carries out a command of an answered leg.
     pub(crate) fn command_up(&mut self, desk: &mut Desk<'_>, command: LegCommand) {
         match command {
-            LegCommand::Modify { offer } => self.send_reinvite(desk, offer),
+            LegCommand::Modify { offer } => self.send_reinvite(desk, offer, 0),
             LegCommand::AcceptModify { description } => self.accept_modify(desk, &description),
             LegCommand::RefuseModify { cause } => self.refuse_modify(desk, status_of(cause), cause),
             LegCommand::HangUp { cause } => {
@@ -294,15 +315,21 @@ impl Leg {
         desk.respond(asked.tx, &refusal(response, cause));
     }
 
-    fn send_reinvite(&mut self, desk: &mut Desk<'_>, offer: Description) {
+    fn send_reinvite(&mut self, desk: &mut Desk<'_>, offer: Description, tries: u32) {
         let Leg { id, state: State::Up(session), sdp, .. } = self else { return };
+        if session.unacknowledged.is_some() || session.asked.is_some() {
+            // RFC 3261 §14.1: not while another INVITE of the dialog is in progress, either way.
+            let at = desk.now.mono + desk.tx.timing().t1;
+            session.asking = Some(Asking::Glare { offer, at, tries });
+            return;
+        }
         let mut request = session.dialog.request(Method::Invite, desk.identity, desk.tokens);
         let path = session.dialog.path;
         request.headers.push(Name::Contact, desk.identity.contact(path, &super::dialog::contact_user(*id)));
         desk.identity.allow(&mut request.headers);
         request.set_body("application/sdp", sdp.offer(&offer));
         let tx = desk.tx.send(desk.now.mono, request, path, Some(*id), desk.tx_out);
-        session.asking = Some(Asking::Sent { tx, offer });
+        session.asking = Some(Asking::Sent { tx, offer, tries: tries + 1 });
     }
 
     /// The far end says something about a request of ours within the dialog.
@@ -310,6 +337,11 @@ impl Leg {
         let id = self.id;
         let Some(session) = self.session() else { return };
         let ours = matches!(&session.asking, Some(Asking::Sent { tx: asking, .. }) if *asking == tx);
+        let tries = match &session.asking {
+            Some(Asking::Sent { tries, .. }) => *tries,
+            Some(Asking::Glare { .. }) | None => 0,
+        };
+        let wait = retry_after(&response);
         if !ours {
             return self.repeated_2xx(desk, tx, &response);
         }
@@ -331,14 +363,15 @@ impl Leg {
                     },
                 );
             }
-            491 => {
+            491 if tries < TRIES_MAX => {
                 // RFC 3261 §14.1: who chose the Call-ID waits 2.1 to 4 s, the other up to 2 s, in 10 ms steps.
                 let steps =
                     if session.owns_call_id { 210 + desk.tokens.below(191) } else { desk.tokens.below(201) };
                 let at = desk.now.mono + Duration::from_millis(u64::from(steps) * 10);
-                if let Some(Asking::Sent { offer, .. }) = session.asking.take() {
-                    session.asking = Some(Asking::Glare { offer, at });
-                }
+                session.ask_again(at);
+            }
+            500 | 503 if tries < TRIES_MAX && wait.is_some() => {
+                session.ask_again(desk.now.mono + wait.unwrap_or_default().max(desk.tx.timing().t1));
             }
             status => {
                 session.asking = None;
@@ -384,12 +417,10 @@ impl Leg {
     pub(crate) fn expire_up(&mut self, desk: &mut Desk<'_>) {
         let (now, t2) = (desk.now.mono, desk.tx.timing().t2);
         let Some(session) = self.session() else { return };
-        if let Some(Asking::Glare { offer, at }) = &session.asking
-            && *at <= now
+        if let Some(Asking::Glare { offer, tries, .. }) =
+            session.asking.take_if(|asking| matches!(asking, Asking::Glare { at, .. } if *at <= now))
         {
-            let offer = offer.clone();
-            session.asking = None;
-            self.send_reinvite(desk, offer);
+            self.send_reinvite(desk, offer, tries);
         }
         let Some(session) = self.session() else { return };
         let Some(waiting) = &mut session.unacknowledged else { return };
