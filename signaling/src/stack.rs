@@ -9,9 +9,10 @@
 
 mod originate;
 mod requests;
+mod ways;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use dialtone_core::endpoint::ContactChange;
 use dialtone_core::leg::Target;
 use dialtone_core::{IdSource, LegCommand, LegEvent, LegId, Mono, NodeId, Now, Number};
 
+pub(crate) use self::ways::Ways;
 use crate::auth::{Accounts, NonceKey, NonceWindow};
 use crate::message::{Message, Name, Request, Response};
 use crate::registrar::{
@@ -190,9 +192,7 @@ pub struct Stack {
     /// The calls that are offered and not answered.
     offered: HashMap<Merge, LegId>,
     deadlines: BinaryHeap<Reverse<(Mono, LegId)>>,
-    sockets: Vec<Socket>,
-    /// Connections that are up.
-    flows: HashSet<FlowId>,
+    ways: Ways,
     /// What transactions said and nobody has dealt with; empty between turns.
     tx_out: Vec<TxOutput>,
     refused: u64,
@@ -215,8 +215,7 @@ impl Stack {
             dialogs: HashMap::new(),
             offered: HashMap::new(),
             deadlines: BinaryHeap::new(),
-            sockets: Vec::new(),
-            flows: HashSet::new(),
+            ways: Ways::default(),
             tx_out: Vec::new(),
             refused: 0,
             replayed: 0,
@@ -256,13 +255,17 @@ impl Stack {
                     self.respond(now, tx, response);
                 }
             }
-            SipInput::Restore { endpoint, binding } => {
+            SipInput::Restore { endpoint, mut binding } => {
+                // Connections did not outlive the process that numbered them.
+                if binding.path.transport == Transport::Tcp {
+                    binding.path.flow = FlowId(0);
+                }
                 let mut changes = Changes::default();
                 self.registrar.restore(now.mono, endpoint, binding, &mut changes);
                 publish(changes, out);
             }
             SipInput::Subscribers(subscribers) => self.subscribers = subscribers,
-            SipInput::Sockets(sockets) => self.sockets = sockets,
+            SipInput::Sockets(sockets) => self.ways.sockets = sockets,
         }
         self.settle(now, out);
     }
@@ -313,10 +316,10 @@ impl Stack {
                 self.tx.response(now.mono, response, &mut self.tx_out);
             }
             TransportEvent::FlowUp { path } => {
-                self.flows.insert(path.flow);
+                self.ways.flows.insert(path.flow);
             }
             TransportEvent::FlowDown { flow } => {
-                self.flows.remove(&flow);
+                self.ways.flows.remove(&flow);
             }
             TransportEvent::SendFailed { ticket } => self.tx.send_failed(ticket, &mut self.tx_out),
             TransportEvent::AuthFailed { account, source } => {
@@ -493,6 +496,7 @@ impl Stack {
             identity: &self.config.identity,
             tokens: &mut self.tokens,
             tx: &mut self.tx,
+            ways: &self.ways,
             dialogs: &mut self.dialogs,
             tx_out: &mut self.tx_out,
             out,

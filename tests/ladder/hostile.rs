@@ -1,6 +1,13 @@
 //! What peers send that no phone should: invented, malformed, repeated, merged.
 
+use std::time::Duration;
+
+use dialtone::switch::Input;
+use dialtone_core::Mono;
 use dialtone_signaling::message::{Message, Name};
+use dialtone_signaling::registrar::Binding;
+use dialtone_signaling::stack::SipInput;
+use dialtone_signaling::wire::{Path, Transport};
 
 use super::calls::talking;
 use super::support::{World, sdp};
@@ -105,5 +112,49 @@ fn our_reinvite_waits_for_theirs_and_comes_back_when_it_is_told_to() {
     if alice.in_call() {
         alice.bye();
     }
+    world.finish();
+}
+
+#[test]
+fn a_bye_to_a_phone_whose_connection_is_gone_goes_to_its_contact() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let bob = world.phone_at("1002", Transport::Tcp, "10.0.0.12:40002");
+    bob.register(3600);
+    alice.invite("1002");
+    bob.answer_at("<sip:1002@10.0.0.12:5060;transport=tcp>");
+    alice.ack();
+    world.flow_down(101);
+    let listener = world.phone_at("1002", Transport::Tcp, "10.0.0.12:5060");
+    listener.steals(&bob);
+    alice.bye();
+    assert_eq!((bob.got("BYE").len(), listener.got("BYE").len()), (0, 1));
+    world.finish();
+}
+
+#[test]
+fn a_connection_of_before_a_restart_is_nobody_elses_now() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let contact = dialtone_core::IdSource::new(dialtone_core::NodeId(1), 0, 1, 1).contact();
+    // Numbers of connections begin anew with each process: carol has bob's.
+    let carol = world.phone_at("1003", Transport::Tcp, "10.0.0.13:40003");
+    let path = Path { remote: "10.0.0.12:40002".parse().unwrap(), ..carol.path() };
+    let binding = Binding {
+        contact,
+        uri: "sip:1002@10.0.0.12:5060;transport=tcp".into(),
+        q: 1000,
+        instance: None,
+        call_id: "before".into(),
+        cseq: 1,
+        path,
+        expires: Mono::ZERO + Duration::from_secs(3600),
+    };
+    world.input(Input::Sip(SipInput::Restore { endpoint: "1002".into(), binding }));
+    let bob = world.phone_at("1002", Transport::Tcp, "10.0.0.12:5060");
+    alice.invite("1002");
+    assert_eq!((carol.got("INVITE").len(), bob.got("INVITE").len()), (0, 1));
+    alice.cancel();
+    bob.ring();
     world.finish();
 }

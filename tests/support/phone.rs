@@ -256,6 +256,24 @@ impl Phone {
         self.respond_saying(200, None);
     }
 
+    /// Answers, to be reached there from now on.
+    pub fn answer_at(&self, contact: &str) {
+        let body = self.set(|set| {
+            let offer = set.invite_in.as_ref().expect("an INVITE").body.clone();
+            let sdp = set.sdp.answering(&offer);
+            set.body(&sdp)
+        });
+        self.respond_with(200, |response| {
+            response.headers.set(Name::Contact, contact);
+            response.set_body(CONTENT_TYPE, body);
+        });
+    }
+
+    /// The way to it, as the transport sees it.
+    pub fn path(&self) -> dialtone_signaling::wire::Path {
+        self.set(|set| set.path())
+    }
+
     pub fn answer_with(&self, sdp: Sdp) {
         self.respond_saying(200, Some(sdp));
     }

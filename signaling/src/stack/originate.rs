@@ -58,11 +58,7 @@ impl Stack {
         let uri = binding.uri.parse().ok()?;
         let wants_tcp = uri.param("transport").is_some_and(|name| name.eq_ignore_ascii_case("tcp"));
         let transport = if wants_tcp { Transport::Tcp } else { binding.path.transport };
-        let up = match transport {
-            Transport::Udp => self.sockets.iter().any(|socket| socket.flow == binding.path.flow),
-            Transport::Tcp => self.flows.contains(&binding.path.flow),
-        };
-        if transport == binding.path.transport && up {
+        if transport == binding.path.transport && self.ways.stands(binding.path) {
             return Some(next_hop(&uri, &[], binding.path));
         }
         // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
@@ -70,11 +66,6 @@ impl Stack {
             Transport::Udp => next_hop(&uri, &[], binding.path).remote,
             Transport::Tcp => uri.socket_addr()?,
         };
-        let socket = self
-            .sockets
-            .iter()
-            .filter(|socket| socket.transport == transport && socket.local.is_ipv4() == remote.is_ipv4())
-            .min_by_key(|socket| socket.local != binding.path.local)?;
-        Some(Path { transport, flow: socket.flow, local: socket.local, remote })
+        self.ways.to(transport, remote, binding.path.local)
     }
 }

@@ -7,6 +7,7 @@ use dialtone_core::LegId;
 use super::Identity;
 use super::tokens::Tokens;
 use crate::message::{HeaderError, Host, Method, Name, NameAddr, RawUri, Request, Response, Uri, Via};
+use crate::stack::Ways;
 use crate::wire::{Path, Transport};
 
 /// See the module.
@@ -124,6 +125,16 @@ impl Dialog {
         if let Some(contact) = contact {
             self.path = next_hop(&contact.uri, &self.routes, way);
             self.target = RawUri::from(contact.uri);
+        }
+    }
+
+    /// Looks whether the way still stands; before each request of ours.
+    pub fn look_for(&mut self, ways: &Ways) {
+        // Behind a route it is the next proxy's connection, and the target's address says nothing of it.
+        if self.routes.is_empty()
+            && let Ok(target) = self.target.parse()
+        {
+            self.path = ways.still(self.path, &target);
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) use self::leg::{Body, Leg, State};
 pub(crate) use self::outbound::{Calling, end_unwanted};
 pub use self::tokens::Tokens;
 use crate::message::Response;
-use crate::stack::SipOutput;
+use crate::stack::{SipOutput, Ways};
 use crate::transaction::{Transactions, TxId, TxOutput};
 use crate::wire::{Path, Ticket, Transmit};
 
@@ -34,6 +34,7 @@ pub(crate) struct Desk<'a> {
     pub identity: &'a Identity,
     pub tokens: &'a mut Tokens,
     pub tx: &'a mut Transactions,
+    pub ways: &'a Ways,
     /// Local tag to leg: dialogs, and early ones with callers.
     pub dialogs: &'a mut HashMap<String, LegId>,
     pub tx_out: &'a mut Vec<TxOutput>,

@@ -142,6 +142,7 @@ impl Session {
     }
 
     fn acknowledge(&mut self, desk: &mut Desk<'_>, leg: LegId, invite: TxId, cseq: u32) {
+        self.dialog.look_for(desk.ways);
         let bytes = self.dialog.ack(cseq, desk.identity, desk.tokens).to_bytes();
         desk.tx.acknowledged(invite, &self.dialog.remote_tag, self.dialog.path, bytes.clone());
         desk.transmit(self.dialog.path, bytes, Some(leg));
@@ -191,6 +192,7 @@ impl Leg {
             return;
         }
         session.stop_asking(desk);
+        session.dialog.look_for(desk.ways);
         let mut bye = session.dialog.request(Method::Bye, desk.identity, desk.tokens);
         bye.headers.push(Name::Reason, reason_value(cause));
         let (path, tag) = (session.dialog.path, session.dialog.local_tag.clone());
@@ -323,6 +325,7 @@ impl Leg {
             session.asking = Some(Asking::Glare { offer, at, tries });
             return;
         }
+        session.dialog.look_for(desk.ways);
         let mut request = session.dialog.request(Method::Invite, desk.identity, desk.tokens);
         let path = session.dialog.path;
         request.headers.push(Name::Contact, desk.identity.contact(path, &super::dialog::contact_user(*id)));
