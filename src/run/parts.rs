@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -26,7 +25,7 @@ use super::control::ControlQueue;
 use super::{ServeError, VERSION};
 use crate::clock::ProcessClock;
 use crate::config::Config;
-use crate::site::{AccountSpec, ContactPolicy, Digest, Loaded};
+use crate::site::{AccountSpec, ContactPolicy, Digest, Loaded, facts};
 
 pub(super) fn record_settings(config: &Config, data: &DataDir) -> RecordSettings {
     RecordSettings {
@@ -193,17 +192,12 @@ pub(super) async fn start_http(
         version: VERSION.into(),
         uptime_s: clock.now().mono.as_nanos() / 1_000_000_000,
     };
-    let register =
-        config.sip.udp.iter().chain(&config.sip.tcp).map(SocketAddr::to_string).collect::<Vec<_>>();
+    // The page needs no login: it does not say where passwords stand.
+    let public = |(name, _): &(String, String)| name != "Password" && name != "Web";
     let page = PageFacts {
         version: VERSION.into(),
         site: loaded.site.name.clone(),
-        facts: vec![
-            ("Register phones at".into(), register.join(", ")),
-            ("SIP domain".into(), config.sip.domain.clone()),
-            ("Extensions".into(), loaded.site.extensions.len().to_string()),
-            ("Echo test".into(), "*43".into()),
-        ],
+        facts: facts(config, loaded).into_iter().filter(public).collect(),
     };
     let router = public_router(Public { health: Box::new(health), metrics: registry, page });
     let mut servers = Vec::new();
