@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::headers::Headers;
 use super::name::Name;
-use super::value::breaks_line;
 use super::{Message, Request, Response};
 
 impl Message {
@@ -38,7 +37,8 @@ impl Response {
         out.extend_from_slice(b"SIP/2.0 ");
         out.extend_from_slice(self.status.to_string().as_bytes());
         out.push(b' ');
-        out.extend(self.reason.iter().map(|byte| if breaks_line(*byte) { b' ' } else { *byte }));
+        // Whatever else stands in a phrase is the peer's, and survives.
+        out.extend(self.reason.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
         out.extend_from_slice(b"\r\n");
         finish(out, &self.headers, &self.body)
     }

@@ -26,7 +26,7 @@ impl Value {
 }
 
 /// Whether a byte could end a header line.
-pub(crate) const fn breaks_line(byte: u8) -> bool {
+const fn breaks_line(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | 0)
 }
 

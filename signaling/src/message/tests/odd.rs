@@ -292,3 +292,10 @@ fn our_own_request_passes_its_check() {
     assert_eq!(again.body, "hi");
     again.check().unwrap();
 }
+
+#[test]
+fn a_reason_phrase_keeps_its_bytes() {
+    let wire = Bytes::from_static(b"SIP/2.0 100 \0odd\xff\r\nContent-Length: 0\r\n\r\n");
+    let parsed = Message::parse(wire.clone()).unwrap();
+    assert_eq!(parsed.to_bytes(), wire);
+}
