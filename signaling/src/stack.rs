@@ -165,7 +165,10 @@ pub enum Wire {
 pub struct StackCounts {
     /// Transactions that are not over.
     pub transactions: usize,
-    /// Legs that signaling knows; more than calls know while BYEs and CANCELs are under way.
+    /// Transactions whose peer owes us an answer, or an ACK to a refusal: what is still under way of calls that are
+    /// over.
+    pub waiting: usize,
+    /// Legs that signaling knows; more than calls know while CANCELs are under way.
     pub legs: usize,
     /// Dialogs: of legs that are answered, and early ones with callers.
     pub dialogs: usize,
@@ -227,6 +230,7 @@ impl Stack {
     pub fn counts(&self) -> StackCounts {
         StackCounts {
             transactions: self.tx.len(),
+            waiting: self.tx.waiting(),
             legs: self.legs.len(),
             dialogs: self.dialogs.len(),
             bindings: self.registrar.len(),

@@ -32,7 +32,7 @@ pub(super) async fn drain(
     let calls = || counts.lock().unwrap_or_else(PoisonError::into_inner).calls;
     let busy = || {
         let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.calls + counts.stack.legs > 0
+        counts.calls + counts.stack.legs + counts.stack.waiting > 0
     };
     tracing::info!(calls = calls(), timeout_s = config.calls.drain_timeout.as_secs(), "draining");
     insist(commands, Command::Drain).await;

@@ -129,6 +129,11 @@ fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
         gauge("dialtone_sip_legs", "Legs that signaling has not finished with", counts.stack.legs),
         gauge("dialtone_sip_dialogs", "Established dialogs", counts.stack.dialogs),
         gauge("dialtone_sip_transactions", "Transactions that are not over", counts.stack.transactions),
+        gauge(
+            "dialtone_sip_waiting",
+            "Transactions whose peer owes an answer or an ACK",
+            counts.stack.waiting,
+        ),
         gauge("dialtone_sip_bindings", "Registered contacts", counts.stack.bindings),
         gauge("dialtone_media_ports_ready", "Bound ports that wait for a leg", counts.ports_ready),
         gauge("dialtone_media_ports_used", "Ports that legs use", counts.ports_used as usize),

@@ -79,7 +79,8 @@ impl World {
         let left = (counts.calls, counts.legs, counts.flows, counts.ports_used);
         assert_eq!(left, (0, 0, 0, 0), "calls, legs, flows, ports");
         let stack = counts.stack;
-        assert_eq!((stack.legs, stack.dialogs, stack.transactions), (0, 0, 0), "legs, dialogs, transactions");
+        let left = (stack.legs, stack.dialogs, stack.transactions, stack.waiting);
+        assert_eq!(left, (0, 0, 0, 0), "legs, dialogs, transactions, waiting");
         let mut started = HashSet::new();
         for event in &inner.events {
             match &event.fact {

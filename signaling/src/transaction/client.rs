@@ -98,6 +98,11 @@ impl Client {
         }
     }
 
+    /// Whether the peer owes an answer.
+    pub fn waits(&self) -> bool {
+        matches!(self.state, State::Trying | State::Proceeding)
+    }
+
     pub fn deadline(&self) -> Option<Mono> {
         self.timers.next()
     }

@@ -159,6 +159,11 @@ impl InviteClient {
         }
     }
 
+    /// Whether the peer owes a final answer.
+    pub fn waits(&self) -> bool {
+        matches!(self.state, State::Calling | State::Proceeding)
+    }
+
     pub fn deadline(&self) -> Option<Mono> {
         self.timers.next()
     }

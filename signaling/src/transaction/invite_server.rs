@@ -119,6 +119,11 @@ impl InviteServer {
         }
     }
 
+    /// Whether the peer owes the ACK to a refusal.
+    pub fn waits(&self) -> bool {
+        self.state == State::Completed
+    }
+
     pub fn deadline(&self) -> Option<Mono> {
         self.timers.next()
     }

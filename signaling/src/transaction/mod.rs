@@ -130,6 +130,18 @@ enum Machine {
     Server(Server),
 }
 
+impl Machine {
+    /// Whether its peer owes us something.
+    fn waits(&self) -> bool {
+        match self {
+            Machine::InviteClient(client) => client.waits(),
+            Machine::Client(client) => client.waits(),
+            Machine::InviteServer(server) => server.waits(),
+            Machine::Server(_) => false,
+        }
+    }
+}
+
 struct Transaction {
     machine: Machine,
     path: Path,
@@ -146,6 +158,7 @@ pub struct Transactions {
     next: u64,
     /// Boxed, so that the table stays small: growing it is part of some turn.
     all: HashMap<TxId, Box<Transaction>>,
+    waiting: usize,
     clients: HashMap<ClientKey, TxId>,
     servers: HashMap<ServerKey, TxId>,
     deadlines: BinaryHeap<Reverse<(Mono, TxId)>>,
@@ -161,6 +174,7 @@ impl Transactions {
             limit,
             next: 1, // ticket 0 means that nobody cares
             all: HashMap::new(),
+            waiting: 0,
             clients: HashMap::new(),
             servers: HashMap::new(),
             deadlines: BinaryHeap::new(),
@@ -171,6 +185,11 @@ impl Transactions {
     /// Transactions that are not over.
     pub fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// Those whose peer owes us an answer, or the ACK to a refusal.
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Whether there is none.
@@ -266,6 +285,7 @@ impl Transactions {
             Machine::Client(Client::start(now, self.timing, reliable, &request, &mut actions))
         };
         let tx = self.add(machine, (path, owner), client_key, None);
+        self.waiting += 1;
         self.carry_out(tx, actions, out);
         self.schedule(tx);
         tx
@@ -479,7 +499,9 @@ impl Transactions {
     ) {
         let Some(transaction) = self.all.get_mut(&tx) else { return };
         let mut actions = Vec::new();
+        self.waiting -= usize::from(transaction.machine.waits());
         what(&mut transaction.machine, &mut actions);
+        self.waiting += usize::from(transaction.machine.waits());
         self.carry_out(tx, actions, out);
         self.schedule(tx);
     }
