@@ -71,7 +71,7 @@ fn messages(c: &mut Criterion) {
     group.bench_function("answer", |b| {
         b.iter(|| {
             let mut answer = Response::to(black_box(&parsed), 180);
-            answer.tag_to("as58f4d3");
+            answer.tag_to(|| "as58f4d3");
             answer.headers.push(Name::Contact, "<sip:192.0.2.9:5060>");
             answer.to_bytes()
         })

@@ -404,7 +404,7 @@ impl Stack {
             received(out, leg, peer, request);
         }
         if let Some(tag) = owner.and_then(|leg| self.legs.get(&leg)?.local_tag()) {
-            response.tag_to(tag);
+            response.tag_to(|| tag);
         }
         self.respond(now, tx, response);
         if let Some(leg) = owner {
@@ -454,12 +454,7 @@ impl Stack {
 
     /// Answers a request outside of legs: with a tag of ours and what every answer carries.
     fn respond(&mut self, now: Now, tx: TxId, mut response: Response) {
-        if let Ok(mut to) = response.headers.to()
-            && to.tag().is_none()
-        {
-            to.set_tag(&self.tokens.tag());
-            response.headers.set(Name::To, to.to_string());
-        }
+        response.tag_to(|| self.tokens.tag());
         self.config.identity.sign(&mut response);
         self.tx.respond(now.mono, tx, &response, &mut self.tx_out);
     }

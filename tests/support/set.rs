@@ -227,7 +227,7 @@ impl Set {
     pub fn response(&self, request: &Request, status: u16) -> Response {
         let mut response = Response::to(request, status);
         if status > 100 {
-            response.tag_to(&self.tag(request));
+            response.tag_to(|| self.tag(request));
         }
         if status < 300 && request.method == Method::Invite {
             response.headers.push(Name::Contact, self.contact());

@@ -125,7 +125,7 @@ impl ParseError {
             }
             answer.headers.copy(&name, &echoed);
         }
-        answer.tag_to(&stateless_tag(&echoed));
+        answer.tag_to(|| stateless_tag(&echoed));
         Some(answer)
     }
 }

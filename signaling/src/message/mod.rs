@@ -176,11 +176,12 @@ impl Response {
         String::from_utf8_lossy(&self.reason)
     }
 
-    /// Gives To a tag unless it has one; a To that is malformed is left alone (RFC 3261 §8.2.6.2).
-    pub fn tag_to(&mut self, tag: &str) {
+    /// Gives To a tag unless it has one; a To that is malformed is left alone (RFC 3261 §8.2.6.2). The tag is
+    /// asked for only when it is needed: it may cost a hash or a random number.
+    pub fn tag_to<T: AsRef<str>>(&mut self, tag: impl FnOnce() -> T) {
         let Ok(mut to) = self.headers.to() else { return };
         if to.tag().is_none() {
-            to.set_tag(tag);
+            to.set_tag(tag().as_ref());
             self.headers.set(Name::To, to);
         }
     }

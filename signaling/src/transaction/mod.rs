@@ -427,7 +427,7 @@ impl Transactions {
     ) {
         // RFC 3261 §8.2.7: without memory, and yet the same for each repetition.
         if let Some(branch) = request.via().ok().and_then(|via| via.branch().map(str::to_owned)) {
-            response.tag_to(&branch);
+            response.tag_to(|| branch);
         }
         let transmit = Transmit {
             path: key::response_path(request, path),

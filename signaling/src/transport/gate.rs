@@ -281,7 +281,7 @@ impl Gate {
 
     fn refusal(&self, request: &Request, status: u16) -> Response {
         let mut response = Response::to(request, status);
-        response.tag_to(&self.tag(request));
+        response.tag_to(|| self.tag(request));
         response
     }
 

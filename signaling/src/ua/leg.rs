@@ -131,12 +131,7 @@ impl Leg {
         path: Path,
     ) -> Response {
         let mut response = Response::to(request, status);
-        if let Ok(mut to) = response.headers.to()
-            && to.tag().is_none()
-        {
-            to.set_tag(tag);
-            response.headers.set(Name::To, to.to_string());
-        }
+        response.tag_to(|| tag);
         if status < 300 && request.method == Method::Invite {
             response.headers.copy(&Name::RecordRoute, &request.headers);
             response.headers.push(Name::Contact, self.contact(desk, path));

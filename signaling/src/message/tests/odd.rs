@@ -247,8 +247,8 @@ fn a_response_copies_what_it_must_in_order() {
     let mut answer = Response::to(&request, 100);
     let names: Vec<_> = answer.headers.iter().map(|header| header.name.as_str()).collect();
     assert_eq!(names, ["Via", "Via", "From", "To", "Call-ID", "CSeq", "Timestamp"]);
-    answer.tag_to("x");
-    answer.tag_to("y");
+    answer.tag_to(|| "x");
+    answer.tag_to(|| "y");
     assert_eq!(answer.headers.to().unwrap().tag(), Some("x"));
     let printed = String::from_utf8(answer.to_bytes().to_vec()).unwrap();
     assert!(

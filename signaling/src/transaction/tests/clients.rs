@@ -71,7 +71,7 @@ fn the_ack_to_a_refusal_is_of_the_same_transaction() {
     invite.headers.push(crate::message::Name::Route, "<sip:edge;lr>");
     bench.layer.send(bench.now, invite.clone(), bench.path, None, &mut out);
     let mut refusal = Response::to(&invite, 603);
-    refusal.tag_to("theirs");
+    refusal.tag_to(|| "theirs");
     bench.layer.response(bench.now, refusal, &mut out);
     bench.note(out);
     let text = String::from_utf8_lossy(&bench.sent[1].payload).into_owned();
