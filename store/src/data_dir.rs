@@ -88,8 +88,8 @@ pub(crate) fn records_in(data_dir: &Path) -> PathBuf {
 /// Adds one to the counter in `boot`, and has it on disk before anybody uses the number.
 fn count_boot(folder: &Path, now: Wall) -> io::Result<u32> {
     let file = folder.join("boot");
-    let last: u32 = match fs::read_to_string(&file) {
-        Ok(text) => text.trim().parse().unwrap_or_else(|_| {
+    let last: u32 = match fs::read(&file) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).trim().parse().unwrap_or_else(|_| {
             tracing::error!(file = %file.display(), "the boot counter is damaged; counting on from the clock");
             u32::try_from(now.as_secs()).unwrap_or(0)
         }),
@@ -127,6 +127,8 @@ mod tests {
         }
         fs::write(path.join("boot"), "\0\0\0").unwrap();
         assert_eq!(DataDir::claim(&path, NOW).unwrap().boot(), 1_795_361_389);
+        fs::write(path.join("boot"), b"\xff\xfe\n").unwrap();
+        assert_eq!(DataDir::claim(&path, NOW).unwrap().boot(), 1_795_361_389, "not even text");
     }
 
     #[test]
