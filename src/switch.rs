@@ -105,6 +105,8 @@ pub struct SwitchCounts {
     pub calls: usize,
     /// Legs that calls know.
     pub legs: usize,
+    /// Calls that were refused because their records could not have been kept, since the start.
+    pub turned_away: u64,
     /// Flows that run.
     pub flows: usize,
     /// Media ports that can be handed out.
@@ -155,6 +157,7 @@ impl Switch {
             stack: self.stack.counts(),
             calls: self.pbx.calls(),
             legs: self.pbx.legs(),
+            turned_away: self.pbx.turned_away(),
             flows: self.flows.running(),
             ports_ready: self.pbx.ports().ready(),
             ports_used: self.pbx.ports().used(),

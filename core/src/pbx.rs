@@ -112,6 +112,8 @@ pub struct Pbx {
     deadlines: BinaryHeap<Reverse<(Mono, CallId)>>,
     draining: bool,
     congested: bool,
+    /// Calls that were refused while `congested`, since the start.
+    turned_away: u64,
     /// Calls that must still be ended, and why.
     sweep: VecDeque<(CallId, Cause)>,
 }
@@ -131,6 +133,7 @@ impl Pbx {
             deadlines: BinaryHeap::new(),
             draining: false,
             congested: false,
+            turned_away: 0,
             sweep: VecDeque::new(),
         }
     }
@@ -158,6 +161,11 @@ impl Pbx {
     /// While set, new calls are refused: their records could not be kept.
     pub fn set_congested(&mut self, congested: bool) {
         self.congested = congested;
+    }
+
+    /// Calls that were refused because their records could not have been kept, since the start.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away
     }
 
     fn desk<'a>(
@@ -209,11 +217,14 @@ impl Pbx {
     }
 
     fn offered(&mut self, now: Mono, arrival: Arrival, out: &mut Vec<PbxOutput>) {
-        let refusal = if self.draining || self.congested || self.calls.len() >= self.limits.calls_max {
-            Some(Cause::Congestion)
-        } else {
-            None
-        };
+        if self.congested {
+            // Not even a record that it was refused: it would wait with the others, and callers try again.
+            self.turned_away += 1;
+            let command = LegCommand::HangUp { cause: Cause::Congestion };
+            return out.push(PbxOutput::Leg { leg: arrival.leg, command });
+        }
+        let full = self.draining || self.calls.len() >= self.limits.calls_max;
+        let refusal = full.then_some(Cause::Congestion);
         let id = self.ids.call();
         let site = Arc::clone(&self.site);
         let (calls, mut desk) = self.desk(now, out);

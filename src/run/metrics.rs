@@ -142,6 +142,11 @@ fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
             "Requests refused because a table was full",
             counts.stack.refused,
         ),
+        counter(
+            "dialtone_calls_turned_away_total",
+            "Calls refused without a record while records waited for the disk",
+            counts.turned_away,
+        ),
         counter("dialtone_sip_replayed_total", "Requests with a used nonce count", counts.stack.replayed),
     ]
 }

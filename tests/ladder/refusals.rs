@@ -85,16 +85,22 @@ fn a_drain_refuses_new_calls_and_keeps_old_ones() {
     world.check("drain");
 }
 
+/// A caller who tries again and again must not make more of what cannot be kept.
 #[test]
-fn while_records_cannot_be_kept_no_call_begins() {
+fn while_records_cannot_be_kept_no_call_begins_and_none_is_recorded() {
     let (world, alice, bob) = pair();
     world.input(Input::Congested(true));
-    alice.invite("1002");
-    assert_eq!((alice.status(), bob.got("INVITE").len()), (503, 0));
+    let events = world.counts().events;
+    for _ in 0..20 {
+        alice.invite("1002");
+        assert_eq!((alice.status(), bob.got("INVITE").len()), (503, 0));
+    }
+    assert_eq!((world.counts().events, world.counts().turned_away), (events, 20));
     world.input(Input::Congested(false));
     alice.invite("1002");
     assert_eq!(bob.got("INVITE").len(), 1);
     alice.cancel();
+    assert_eq!(world.cdrs().len(), 1);
     world.finish();
 }
 
