@@ -18,6 +18,8 @@ use crate::switch::Traced;
 
 /// Rungs that one call may have.
 const RUNGS_MAX: usize = 400;
+/// Bytes that the messages of one call may have: several times what an eventful call needs.
+const TEXT_MAX: usize = 256 * 1024;
 /// Messages kept for a leg that no call has named yet.
 const EARLY_MAX: usize = 8;
 /// Legs that no call has named yet.
@@ -42,6 +44,8 @@ pub struct CallTrace {
 
 struct Flight {
     trace: CallTrace,
+    /// Bytes of its messages.
+    text: usize,
     began: Mono,
     legs: Vec<LegId>,
     ended: Option<Mono>,
@@ -154,15 +158,20 @@ impl Recorder {
 
     fn begin(&mut self, call: CallId, began: Mono, wall: Wall) {
         let trace = CallTrace { call, started: wall.to_string(), rungs: Vec::new(), left_out: 0 };
-        self.flights.insert(call, Flight { trace, began, legs: Vec::new(), ended: None });
+        self.flights.insert(call, Flight { trace, text: 0, began, legs: Vec::new(), ended: None });
     }
 
     fn push(&mut self, call: CallId, at: Mono, what: What) {
         let Some(flight) = self.flights.get_mut(&call) else { return };
-        if flight.trace.rungs.len() >= RUNGS_MAX {
+        let more = match &what {
+            What::Message { text, summary, .. } => text.len() + summary.len(),
+            What::Event { text } => text.len(),
+        };
+        if flight.trace.rungs.len() >= RUNGS_MAX || flight.text + more > TEXT_MAX {
             flight.trace.left_out += 1;
             return;
         }
+        flight.text += more;
         let at_us = u64::try_from(at.since(flight.began).as_micros()).unwrap_or(u64::MAX);
         flight.trace.rungs.push(Rung { at_us, what });
     }
@@ -286,6 +295,34 @@ mod tests {
         assert_eq!(recorder.strays.len(), STRAYS_MAX);
         recorder.complete(Mono::ZERO + LINGER);
         assert!(recorder.strays.is_empty(), "there is room for the next call");
+    }
+
+    #[test]
+    fn messages_of_a_call_have_a_bound_whoever_writes_them() {
+        let mut ids = IdSource::new(NodeId(1), 1, 1, 1);
+        let (call, leg) = (ids.call(), ids.leg());
+        let mut recorder = Recorder::default();
+        let from = Party { number: "1001".into(), name: String::new() };
+        let started = Fact::CallStarted { call, conversation: call.into(), leg, from, dialed: "1002".into() };
+        recorder.event(&event(started));
+        for _ in 0..RUNGS_MAX / 2 {
+            let mut request = Request::new(Method::Invite, "sip:1002@pbx");
+            request.set_body("application/sdp", vec![b'x'; 60_000]);
+            let wire = Wire::Received(Box::new(request.into()));
+            recorder.message(Traced { wire, ..received(leg, Mono::ZERO) });
+        }
+        recorder.event(&event(Fact::CallEnded {
+            call,
+            cause: dialtone_core::Cause::NormalClearing,
+            by: None,
+        }));
+        let trace = recorder.trace(call).unwrap();
+        let text = |rung: &Rung| match &rung.what {
+            What::Message { text, .. } | What::Event { text } => text.len(),
+        };
+        assert!(trace.rungs.iter().map(text).sum::<usize>() <= TEXT_MAX);
+        assert_eq!(trace.rungs.len() as u64 + trace.left_out, 2 + RUNGS_MAX as u64 / 2);
+        assert!(trace.rungs.len() >= 5, "the first of them are there");
     }
 
     #[test]
