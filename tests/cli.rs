@@ -32,7 +32,20 @@ impl Place {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dialtone"));
-        command.args(arguments).current_dir(&self.0);
+        command.args(arguments);
+        self.here(command)
+    }
+
+    /// As a shell starts it that allows fewer open files.
+    fn command_with_files(&self, files: u32, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -Sn {files} && exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_dialtone")]).args(arguments);
+        self.here(command)
+    }
+
+    fn here(&self, mut command: Command) -> Command {
+        command.current_dir(&self.0);
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DIALTONE_"))
         {
@@ -65,10 +78,13 @@ struct Server {
 
 impl Server {
     fn start(place: &Place) -> Self {
+        Self::of(place.command(&["serve"]))
+    }
+
+    fn of(mut command: Command) -> Self {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let sip = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = place
-            .command(&["serve"])
+        let child = command
             .env("DIALTONE_SIP_UDP", sip.to_string())
             .env("DIALTONE_SIP_TCP", "")
             .env("DIALTONE_HTTP_BIND", http.to_string())
@@ -195,6 +211,18 @@ fn a_server_answers_and_stops_when_asked() {
     let said = server.stop();
     assert!(said.contains("Accounts       1001 to 1010"), "{said}");
     assert!(!place.0.join("data/admin.sock").exists());
+}
+
+#[test]
+fn a_server_takes_as_many_open_files_as_it_may() {
+    let place = Place::new();
+    let server = Server::of(place.command_with_files(512, &["serve"]));
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "{files}");
+    assert_ne!(numbers[1], "512", "{files}");
+    server.stop();
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod control;
 mod drain;
 mod effects;
+mod files;
 mod keeper;
 mod metrics;
 mod parts;
@@ -92,6 +93,7 @@ pub fn serve(config: Config, loaded: Loaded) -> Result<(), ServeError> {
 
 async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
     let clock = ProcessClock::start();
+    files::raise_limit(&config);
     let data = DataDir::claim(&config.data.dir, clock.now().wall)?;
     let status = Arc::new(AtomicU8::new(Status::Starting as u8));
     let counts = Arc::new(Mutex::new(SwitchCounts::default()));
