@@ -39,6 +39,8 @@ pub enum EndedBy {
     Callee,
     /// We did: a flow's end, a timeout, a refusal, a command.
     System,
+    /// Nobody: the server ended without warning, and its next start closed the record.
+    Crash,
 }
 
 /// One leg of a call's record.
@@ -93,6 +95,53 @@ pub struct Cdr {
     pub legs: Vec<CdrLeg>,
 }
 
+/// What the record of a call needs that is going on, should the process not live to see its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenCall {
+    /// The call.
+    pub call: CallId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Who called.
+    pub from: Party,
+    /// What they dialed.
+    pub dialed: Number,
+    /// The endpoint that answered; `None` when a flow did, or nobody.
+    pub answered_by: Option<Number>,
+    /// When it began.
+    pub started: Wall,
+    /// When it was answered.
+    pub answered: Option<Wall>,
+    /// Every leg so far, the caller's first.
+    pub legs: Vec<CdrLeg>,
+}
+
+impl OpenCall {
+    /// Its record, when the process is known to have lived until `alive`: times are by the wall clock, and a
+    /// call that began or was answered after that lasted no time at all.
+    pub fn close(self, alive: Wall) -> Cdr {
+        let ended = alive.max(self.started).max(self.answered.unwrap_or(self.started));
+        let since = |from: Wall| u64::try_from((ended.as_micros() - from.as_micros()) / 1000).unwrap_or(0);
+        let answered = self.answered.is_some();
+        Cdr {
+            call: self.call,
+            conversation: self.conversation,
+            from: self.from,
+            dialed: self.dialed,
+            answered_by: self.answered_by,
+            started: self.started.to_string(),
+            answered: self.answered.map(|answered| answered.to_string()),
+            ended: ended.to_string(),
+            duration_ms: since(self.started),
+            talk_ms: self.answered.map_or(0, since),
+            disposition: if answered { Disposition::Answered } else { Disposition::Failed },
+            cause: Cause::TemporaryFailure,
+            ended_by: EndedBy::Crash,
+            legs: self.legs,
+        }
+    }
+}
+
 struct Draft {
     conversation: ConversationId,
     from: Party,
@@ -115,6 +164,21 @@ impl CdrFold {
     /// Calls whose record is not complete.
     pub fn open(&self) -> usize {
         self.drafts.len()
+    }
+
+    /// A call whose record is not complete, as it is now.
+    pub fn open_call(&self, call: CallId) -> Option<OpenCall> {
+        let draft = self.drafts.get(&call)?;
+        Some(OpenCall {
+            call,
+            conversation: draft.conversation,
+            from: draft.from.clone(),
+            dialed: draft.dialed.clone(),
+            answered_by: draft.answered_by.clone(),
+            started: draft.started.1,
+            answered: draft.answered.map(|(_, wall)| wall),
+            legs: draft.legs.clone(),
+        })
     }
 
     /// Takes the next event; gives the record of the call that it ended.
@@ -229,7 +293,7 @@ impl Draft {
             (None, _, Cause::NoAnswer | Cause::NoUserResponding | Cause::SubscriberAbsent) => {
                 Disposition::NoAnswer
             }
-            (None, EndedBy::Callee | EndedBy::System, _) => Disposition::Failed,
+            (None, EndedBy::Callee | EndedBy::System | EndedBy::Crash, _) => Disposition::Failed,
         };
         Cdr {
             call,
@@ -246,6 +310,41 @@ impl Draft {
             cause,
             ended_by,
             legs: self.legs,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{IdSource, NodeId};
+
+    fn open(answered: Option<i64>) -> OpenCall {
+        let call = IdSource::new(NodeId(1), 1, 1, 1).call();
+        OpenCall {
+            call,
+            conversation: call.into(),
+            from: Party { number: "1001".into(), name: String::new() },
+            dialed: "1002".into(),
+            answered_by: None,
+            started: Wall::from_micros(10_000_000),
+            answered: answered.map(Wall::from_micros),
+            legs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_call_that_a_crash_cut_off_lasted_until_the_process_was_last_seen() {
+        let cases = [
+            (None, 14_000_000, (4000, 0, Disposition::Failed)),
+            (Some(12_500_000), 14_000_000, (4000, 1500, Disposition::Answered)),
+            (Some(12_500_000), 11_000_000, (2500, 0, Disposition::Answered)),
+            (None, i64::MIN, (0, 0, Disposition::Failed)),
+        ];
+        for (answered, alive, expected) in cases {
+            let cdr = open(answered).close(Wall::from_micros(alive));
+            assert_eq!((cdr.duration_ms, cdr.talk_ms, cdr.disposition), expected);
+            assert_eq!((cdr.ended_by, cdr.cause), (EndedBy::Crash, Cause::TemporaryFailure));
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Shell {
     media_backlog: BTreeMap<u16, VecDeque<MediaCommand>>,
     keeper: SyncSender<Kept>,
     keeper_backlog: VecDeque<Kept>,
-    state: StateWriter,
+    state: Arc<StateWriter>,
     clock: ProcessClock,
     replies: Arc<Replies>,
     /// Changes that could not even be queued.
@@ -41,7 +41,7 @@ impl Shell {
         transport: TransportHandle,
         engine: Engine,
         keeper: SyncSender<Kept>,
-        state: StateWriter,
+        state: Arc<StateWriter>,
         clock: ProcessClock,
         replies: Arc<Replies>,
     ) -> Self {
@@ -106,7 +106,8 @@ impl Shell {
             let _ = self.keeper.send(kept);
         }
         drop(self.keeper);
-        self.state.close();
+        // The state writer ends with the keeper, who has the last word to it.
+        drop(self.state);
     }
 
     fn media(&mut self, command: MediaCommand) {

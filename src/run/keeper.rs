@@ -1,4 +1,5 @@
-//! The record keeper: one thread that folds the event stream into CDRs, traces and the view.
+//! The record keeper: one thread that folds the event stream into CDRs, traces, the view and the journal of calls
+//! that go on.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,9 +11,11 @@ use std::time::Duration;
 
 use dialtone_api::{CallText, View};
 use dialtone_core::cdr::{Cdr, CdrFold};
-use dialtone_core::{CallId, Event};
+use dialtone_core::event::Fact;
+use dialtone_core::{CallId, Event, Mono};
 use dialtone_store::{RecordReader, Records, Refused, Stream, TraceRecord};
 
+use super::journal::{Journal, Left};
 use super::metrics::Writers;
 use crate::clock::ProcessClock;
 use crate::ladder::{draw, messages};
@@ -69,6 +72,9 @@ fn picture(trace: &CallTrace) -> String {
 pub(super) struct Keeper {
     pub received: Receiver<Kept>,
     pub records: Records,
+    pub journal: Journal,
+    /// What the last run did not live to do.
+    pub left: Left,
     pub view: Arc<View>,
     pub live: LiveTraces,
     /// Set while CDRs wait for room: new calls are refused meanwhile.
@@ -79,8 +85,6 @@ pub(super) struct Keeper {
 
 /// How often finished traces are put away, and refused records tried again.
 const LOOK: Duration = Duration::from_millis(200);
-/// Inputs between two looks when they come without a pause.
-const LOOK_EVERY: usize = 512;
 
 impl Keeper {
     pub fn spawn(self) -> io::Result<JoinHandle<()>> {
@@ -89,41 +93,51 @@ impl Keeper {
             .spawn(move || super::or_die("keeper", || self.run()))
     }
 
-    fn run(self) {
+    fn run(mut self) {
         let mut cdrs = CdrFold::default();
-        let mut waiting: VecDeque<Cdr> = VecDeque::new();
-        let mut since_look = 0;
+        let left = std::mem::take(&mut self.left);
+        left.recorded.into_iter().for_each(|call| self.journal.forget(call));
+        let mut waiting = VecDeque::from(left.cdrs);
+        let mut next_look = Mono::ZERO;
         loop {
             match self.received.recv_timeout(LOOK) {
                 Ok(Kept::Event(event)) => {
                     self.view.apply(&event);
                     self.live.with(|recorder| recorder.event(&event));
                     waiting.extend(cdrs.apply(&event));
+                    if let Fact::CallStarted { call, .. } | Fact::CallAnswered { call, .. } = &event.fact
+                        && let Some(open) = cdrs.open_call(*call)
+                    {
+                        self.journal.open(&open);
+                    }
                 }
                 Ok(Kept::Trace(traced)) => self.live.with(|recorder| recorder.message(*traced)),
-                Err(RecvTimeoutError::Timeout) => since_look = LOOK_EVERY,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.write(&mut waiting);
-            since_look += 1;
-            if since_look >= LOOK_EVERY {
-                since_look = 0;
-                self.put_away(self.clock.now().mono);
+            let now = self.clock.now();
+            if now.mono >= next_look {
+                next_look = now.mono + LOOK;
+                self.put_away(now.mono);
+                self.journal.look(now, cdrs.open());
             }
         }
-        self.put_away(dialtone_core::Mono::from_nanos(u64::MAX));
+        self.put_away(Mono::from_nanos(u64::MAX));
         while !waiting.is_empty() {
             self.write(&mut waiting);
             std::thread::yield_now();
         }
         self.records.close();
+        self.journal.look(self.clock.now(), 0);
     }
 
     /// CDRs are never lost: what finds no room waits, and no new calls are taken until it has found some.
-    fn write(&self, waiting: &mut VecDeque<Cdr>) {
+    fn write(&mut self, waiting: &mut VecDeque<Cdr>) {
         while let Some(cdr) = waiting.front() {
-            match self.records.append(Stream::Cdr, cdr, None) {
+            match self.records.append(Stream::Cdr, cdr, Some(self.journal.number())) {
                 Ok(()) => {
+                    self.journal.handed_over(cdr.call);
                     waiting.pop_front();
                 }
                 Err(Refused::Full) => break,
@@ -139,7 +153,7 @@ impl Keeper {
         }
     }
 
-    fn put_away(&self, now: dialtone_core::Mono) {
+    fn put_away(&self, now: Mono) {
         *self.writers.records.lock().unwrap_or_else(PoisonError::into_inner) = self.records.counters();
         for trace in self.live.with(|recorder| recorder.complete(now)) {
             let record = TraceRecord {

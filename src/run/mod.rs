@@ -11,6 +11,7 @@ mod control;
 mod drain;
 mod effects;
 mod files;
+mod journal;
 mod keeper;
 mod metrics;
 mod parts;
@@ -18,7 +19,7 @@ mod restore;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 use self::control::{Control, ControlQueue, Replies};
 use self::drain::{Signals, drain};
 use self::effects::Shell;
+use self::journal::{Journal, Left};
 use self::keeper::{Keeper, LiveTraces};
 use self::parts::{
     http_limits, nonce_secret, record_settings, stack_config, start_http, start_media, start_sip, subscribers,
@@ -106,14 +108,19 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
     let writers = Arc::new(metrics::Writers::default());
     writers.moved_aside.store(opened.moved_aside.is_some(), Ordering::Relaxed);
     let bindings = restore::bindings(&opened.store, clock.reading())?;
-    let state = {
+    let left = Left::find(&opened.store, &RecordReader::in_data_dir(data.path()))?;
+    let state = Arc::new({
         let queue = queue.clone();
         let notify = move |notice| queue.noticed(notice);
         StateWriter::spawn(opened.store, config.limits.state_queue, notify)
             .map_err(|error| ServeError::Io("start the state writer", error))?
+    });
+    let safe = Arc::new(AtomicU64::new(0));
+    let records = {
+        let safe = Arc::clone(&safe);
+        Records::open(record_settings(&config, &data), move |notice| Journal::notice(&safe, notice))
+            .map_err(|error| ServeError::Io("open the records", error))?
     };
-    let records = Records::open(record_settings(&config, &data), |_| {})
-        .map_err(|error| ServeError::Io("open the records", error))?;
 
     let (site, subscribers) = (Arc::new(loaded.site.clone()), Arc::new(subscribers(&loaded)));
     let nonce_key =
@@ -127,6 +134,8 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
     let keeper_thread = Keeper {
         received: kept,
         records,
+        journal: Journal::new(Arc::clone(&state), safe),
+        left,
         view: Arc::clone(&view),
         live: live.clone(),
         congested: Arc::clone(&congested),

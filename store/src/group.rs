@@ -102,7 +102,9 @@ impl<T: Send + 'static> Queue<T> {
             failures: read(&self.counters.failures),
         }
     }
+}
 
+impl<T> Queue<T> {
     /// Writes what is queued and ends the thread.
     pub fn close(&mut self) {
         self.sender = None;
@@ -114,10 +116,7 @@ impl<T: Send + 'static> Queue<T> {
 
 impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
-        self.sender = None;
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
+        self.close();
     }
 }
 

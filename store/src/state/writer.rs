@@ -6,7 +6,8 @@ use super::{Batch, Change, StateError, StateStore};
 use crate::group::{Item, Queue};
 use crate::{Notice, Refused, WriterCounters};
 
-/// Hands changes to a store, in order, in groups.
+/// Hands changes to a store, in order, in groups. Dropping it writes what is queued, notifies, and ends the
+/// thread.
 pub struct StateWriter {
     queue: Queue<Vec<Change>>,
 }
@@ -43,11 +44,6 @@ impl StateWriter {
     /// For metrics.
     pub fn counters(&self) -> WriterCounters {
         self.queue.counters()
-    }
-
-    /// Writes what is queued, notifies, and ends the thread.
-    pub fn close(mut self) {
-        self.queue.close();
     }
 }
 
@@ -162,7 +158,7 @@ mod tests {
         assert_eq!((rig.writer.counters().refused, rig.writer.counters().queued), (1, 3));
         rig.results.send(true).unwrap();
         rig.results.send(true).unwrap();
-        rig.writer.close();
+        drop(rig.writer);
     }
 
     #[test]
@@ -170,7 +166,7 @@ mod tests {
         let rig = rig(8);
         rig.writer.submit(put("a", None)).unwrap();
         rig.results.send(true).unwrap();
-        rig.writer.close();
+        drop(rig.writer);
         assert_eq!(rig.commits.recv().unwrap().len(), 1);
     }
 }

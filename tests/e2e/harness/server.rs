@@ -97,6 +97,11 @@ impl<'l> Server<'l> {
         self.wait_until_healthy();
     }
 
+    /// Kills it.
+    pub fn kill(&self) {
+        self.process.signal(libc::SIGKILL);
+    }
+
     /// Asks it to stop.
     pub fn terminate(&self) {
         self.process.signal(libc::SIGTERM);
