@@ -294,7 +294,8 @@ impl Stack {
                     leg.cancel_timed_out(desk);
                 }
                 State::Up(_) => leg.expire_up(desk),
-                State::Calling(_) | State::Offered(_) | State::Gone => {}
+                State::Offered(_) => leg.expire_offered(desk),
+                State::Calling(_) | State::Gone => {}
             });
         }
         self.settle(now, out);

@@ -97,7 +97,8 @@ impl Leg {
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
         match &self.state {
-            State::Offered(_) | State::Gone => None,
+            State::Offered(offered) => offered.deadline(),
+            State::Gone => None,
             State::Calling(calling) => calling.deadline(),
             State::Up(session) => session.deadline(),
         }
