@@ -110,6 +110,8 @@ fn over_udp(
     let config = TransportConfig {
         udp: vec![SocketAddr::from((SOURCE, 0))],
         tcp: Vec::new(),
+        tls: Vec::new(),
+        tls_config: None,
         limits,
         key: key.clone(),
         clock: Clock::new(|| NOW),

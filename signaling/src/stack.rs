@@ -261,7 +261,7 @@ impl Stack {
             }
             SipInput::Restore { endpoint, mut binding } => {
                 // Connections did not outlive the process that numbered them.
-                if binding.path.transport == Transport::Tcp {
+                if binding.path.transport.is_reliable() {
                     binding.path.flow = FlowId(0);
                 }
                 let mut changes = Changes::default();

@@ -23,7 +23,7 @@ impl Ways {
         };
         match path.transport {
             Transport::Udp => self.sockets.iter().any(same),
-            Transport::Tcp => self.flows.contains(&path.flow),
+            Transport::Tcp | Transport::Tls => self.flows.contains(&path.flow),
         }
     }
 
@@ -42,6 +42,9 @@ impl Ways {
         if path.transport == Transport::Udp || path.flow == FlowId(0) || self.stands(path) {
             return path;
         }
-        target.socket_addr().and_then(|remote| self.to(path.transport, remote, path.local)).unwrap_or(path)
+        path.transport
+            .address_of(target)
+            .and_then(|remote| self.to(path.transport, remote, path.local))
+            .unwrap_or(path)
     }
 }

@@ -68,11 +68,11 @@ impl ServerKey {
 pub(super) fn response_path(request: &Request, path: Path) -> Path {
     let Ok(via) = request.via() else { return path };
     match path.transport {
-        Transport::Tcp => path,
+        Transport::Tcp | Transport::Tls => path,
         Transport::Udp => match via.rport() {
             Some(_) => path,
             None => {
-                let port = via.port.unwrap_or(super::default_port(path.transport));
+                let port = via.port.unwrap_or(path.transport.default_port());
                 Path { remote: SocketAddr::new(path.remote.ip(), port), ..path }
             }
         },

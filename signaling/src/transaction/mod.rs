@@ -29,7 +29,7 @@ use self::key::{ClientKey, ServerKey};
 use self::server::Server;
 pub use self::timing::Timing;
 use crate::message::{Message, Method, Name, Request, Response};
-use crate::wire::{Credentials, Path, Ticket, Transmit, Transport};
+use crate::wire::{Credentials, Path, Ticket, Transmit};
 
 /// Names a transaction of either side; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -559,12 +559,5 @@ impl Transactions {
             transaction.scheduled = Some(at);
             self.deadlines.push(Reverse((at, tx)));
         }
-    }
-}
-
-/// The default port of a transport (RFC 3261 §18.2.2).
-pub(crate) const fn default_port(transport: Transport) -> u16 {
-    match transport {
-        Transport::Udp | Transport::Tcp => 5060,
     }
 }

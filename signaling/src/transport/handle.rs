@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::flows::Outgoing;
 use super::hub::Hub;
 use super::metrics::Metrics;
-use super::tcp;
+use super::stream;
 use super::udp::UdpPort;
 use crate::auth::Accounts;
 use crate::wire::{FlowId, Path, Transmit, Transport};
@@ -21,7 +21,7 @@ impl TransportHandle {
     pub fn send(&self, transmit: Transmit) {
         let hub = &self.0;
         match transmit.path.transport {
-            Transport::Tcp => tcp::send(hub, transmit),
+            Transport::Tcp | Transport::Tls => stream::send(hub, transmit),
             Transport::Udp => match self.udp_port(&transmit.path) {
                 Some(port) => {
                     let target = transmit.path.remote;
@@ -35,12 +35,12 @@ impl TransportHandle {
     /// The bound addresses, in the order configured, with the ports that the system chose where 0 was asked for.
     pub fn locals(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.0.udp.iter().map(|port| (Transport::Udp, port.local));
-        udp.chain(self.0.tcp.iter().map(|local| (Transport::Tcp, *local))).collect()
+        udp.chain(self.0.listening.iter().copied()).collect()
     }
 
     /// A way to `remote` for a request that no flow leads to; `None` when we have no socket of its family.
     ///
-    /// Over TCP it is an open connection to exactly that address, or else a path whose connection is opened by
+    /// Over TCP and TLS it is an open connection to exactly that address, or else a path whose connection is opened by
     /// the first message sent over it.
     pub fn path_to(&self, transport: Transport, remote: SocketAddr) -> Option<Path> {
         let hub = &self.0;
@@ -50,9 +50,9 @@ impl TransportHandle {
                 let local = hub.local_address(port.local, remote.ip());
                 Some(Path { transport, flow: port.flow, local, remote })
             }
-            Transport::Tcp => hub.flows().path_to(remote).or_else(|| {
-                let listening = hub.tcp.iter().find(|local| local.is_ipv4() == remote.is_ipv4())?;
-                let local = hub.local_address(*listening, remote.ip());
+            Transport::Tcp | Transport::Tls => hub.flows().path_to((transport, remote)).or_else(|| {
+                let listening = hub.listening(transport, remote)?;
+                let local = hub.local_address(listening, remote.ip());
                 Some(Path { transport, flow: FlowId(0), local, remote })
             }),
         }

@@ -6,7 +6,9 @@ use dialtone_core::LegId;
 
 use super::Identity;
 use super::tokens::Tokens;
-use crate::message::{HeaderError, Host, Method, Name, NameAddr, RawUri, Request, Response, Uri, Via};
+use crate::message::{
+    HeaderError, Host, Method, Name, NameAddr, RawUri, Request, Response, Scheme, Uri, Via,
+};
 use crate::stack::Ways;
 use crate::wire::{Path, Transport};
 
@@ -157,10 +159,10 @@ pub(crate) fn next_hop(target: &Uri, routes: &[NameAddr], way: Path) -> Path {
     let named = target.host.ip().filter(|ip| *ip == way.remote.ip() && routes.is_empty());
     match (named, way.transport) {
         (Some(ip), Transport::Udp) => {
-            let port = target.port.unwrap_or(crate::transaction::default_port(way.transport));
+            let port = target.port.unwrap_or(way.transport.default_port());
             Path { remote: SocketAddr::new(ip, port), ..way }
         }
-        (Some(_), Transport::Tcp) | (None, _) => way,
+        (Some(_), Transport::Tcp | Transport::Tls) | (None, _) => way,
     }
 }
 
@@ -174,11 +176,15 @@ impl Identity {
         via
     }
 
-    /// The Contact with which a peer reaches us over `path`.
-    pub(crate) fn contact(&self, path: Path, user: &str) -> String {
+    /// The Contact with which a peer reaches us over `path`. When `asked` is a SIPS URI, it is one too
+    /// (RFC 3261 §8.1.1.8, §12.1.1).
+    pub(crate) fn contact(&self, path: Path, user: &str, asked: &RawUri) -> String {
         let mut uri = Uri::sip(Some(user), self.host(path), Some(path.local.port()));
-        if path.transport != Transport::Udp {
-            uri.set_param("transport", path.transport.uri());
+        let secure = asked.parse().is_ok_and(|asked| asked.scheme == Scheme::Sips);
+        match path.transport {
+            Transport::Tls if secure => uri.scheme = Scheme::Sips,
+            Transport::Udp => {}
+            Transport::Tcp | Transport::Tls => uri.set_param("transport", path.transport.uri()),
         }
         format!("<{uri}>")
     }

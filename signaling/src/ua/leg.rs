@@ -12,7 +12,7 @@ use super::cause::{reason_value, status_of};
 use super::inbound::Offered;
 use super::outbound::Calling;
 use super::session::Session;
-use crate::message::{Method, Name, Request, Response};
+use crate::message::{Method, Name, RawUri, Request, Response};
 use crate::sdp::{self, Origin, RemoteSdp, SdpWriter};
 use crate::wire::Path;
 
@@ -118,8 +118,8 @@ impl Leg {
     }
 
     /// The extension's name at which our contacts are addressed.
-    pub fn contact(&self, desk: &Desk<'_>, path: Path) -> String {
-        desk.identity.contact(path, &super::dialog::contact_user(self.id))
+    pub fn contact(&self, desk: &Desk<'_>, path: Path, asked: &RawUri) -> String {
+        desk.identity.contact(path, &super::dialog::contact_user(self.id), asked)
     }
 
     /// An answer to a request of theirs within this leg, with what every answer of a dialog carries.
@@ -135,7 +135,7 @@ impl Leg {
         response.tag_to(|| tag);
         if status < 300 && request.method == Method::Invite {
             response.headers.copy(&Name::RecordRoute, &request.headers);
-            response.headers.push(Name::Contact, self.contact(desk, path));
+            response.headers.push(Name::Contact, self.contact(desk, path, &request.uri));
         }
         desk.identity.sign(&mut response);
         response
