@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** nothing here blocks, reads a clock or draws a random number that was not injected.
 
+mod ended;
 mod originate;
 mod requests;
 mod ways;
@@ -21,6 +22,7 @@ use dialtone_core::endpoint::ContactChange;
 use dialtone_core::leg::Target;
 use dialtone_core::{IdSource, LegCommand, LegEvent, LegId, Mono, NodeId, Now, Number};
 
+pub(crate) use self::ended::Ended;
 pub(crate) use self::ways::Ways;
 use crate::auth::{Accounts, NonceKey, NonceWindow};
 use crate::message::{Message, Name, Request, Response};
@@ -28,7 +30,7 @@ use crate::registrar::{
     Binding, BindingChange, Changes, ContactPolicy, ExpiryPolicy, PersistToken, Registrar,
 };
 use crate::transaction::{Answerer, Timing, Transactions, TxId, TxOutput};
-use crate::ua::{Desk, Identity, Leg, State, Tokens, end_unwanted};
+use crate::ua::{CallPolicy, Desk, Identity, Leg, Reliability, State, Tokens, end_unwanted};
 use crate::wire::{FlowId, Ticket, Transmit, Transport, TransportEvent};
 
 /// Fixed for the life of the stack.
@@ -38,6 +40,8 @@ pub struct StackConfig {
     pub identity: Identity,
     /// Base intervals of timers.
     pub timing: Timing,
+    /// What holds for every call.
+    pub calls: CallPolicy,
     /// How long bindings may last.
     pub expiry: ExpiryPolicy,
     /// Transactions at a time; further requests get 503.
@@ -61,6 +65,8 @@ pub struct Subscriber {
     pub name: String,
     /// What it may register.
     pub contacts: ContactPolicy,
+    /// Whether provisional answers to and from it are reliable.
+    pub reliability: Reliability,
 }
 
 /// The extensions of the site in force.
@@ -178,6 +184,8 @@ pub struct StackCounts {
     pub refused: u64,
     /// Requests with a nonce count that had been used, since the start.
     pub replayed: u64,
+    /// Keys that came in INFO requests, since the start.
+    pub info_keys: u64,
 }
 
 /// See the module.
@@ -196,10 +204,12 @@ pub struct Stack {
     offered: HashMap<Merge, LegId>,
     deadlines: BinaryHeap<Reverse<(Mono, LegId)>>,
     ways: Ways,
+    ended: Ended,
     /// What transactions said and nobody has dealt with; empty between turns.
     tx_out: Vec<TxOutput>,
     refused: u64,
     replayed: u64,
+    info_keys: u64,
 }
 
 impl Stack {
@@ -219,9 +229,11 @@ impl Stack {
             offered: HashMap::new(),
             deadlines: BinaryHeap::new(),
             ways: Ways::default(),
+            ended: Ended::default(),
             tx_out: Vec::new(),
             refused: 0,
             replayed: 0,
+            info_keys: 0,
             config,
         }
     }
@@ -236,6 +248,7 @@ impl Stack {
             bindings: self.registrar.len(),
             refused: self.refused + self.tx.refused(),
             replayed: self.replayed,
+            info_keys: self.info_keys,
         }
     }
 
@@ -289,14 +302,7 @@ impl Stack {
                 // It has been over or scheduled earlier since.
                 Some(_) | None => continue,
             }
-            self.with_leg(now, leg, out, |leg, desk| match &leg.state {
-                State::Calling(calling) if calling.deadline().is_some_and(|at| at <= desk.now.mono) => {
-                    leg.cancel_timed_out(desk);
-                }
-                State::Up(_) => leg.expire_up(desk),
-                State::Offered(_) => leg.expire_offered(desk),
-                State::Calling(_) | State::Gone => {}
-            });
+            self.with_leg(now, leg, out, |leg, desk| leg.expire(desk));
         }
         self.settle(now, out);
     }
@@ -310,7 +316,7 @@ impl Stack {
     fn transport(&mut self, now: Now, event: TransportEvent, out: &mut Vec<SipOutput>) {
         match event {
             TransportEvent::Received { path, message: Message::Request(request), credentials } => {
-                match self.answer_without_memory(&request) {
+                match self.answer_without_memory(now.mono, &request, path) {
                     Some(response) => {
                         self.tx.answer_and_forget(&request, path, response, &mut self.tx_out);
                     }
@@ -369,19 +375,11 @@ impl Stack {
                 if !self.legs.contains_key(&leg) {
                     return self.answered_late(now, leg, tx, &response);
                 }
-                self.with_leg(now, leg, out, |leg, desk| match &leg.state {
-                    State::Calling(calling) if calling.tx == tx => leg.invite_answered(desk, response),
-                    State::Up(_) => leg.answered_up(desk, tx, response),
-                    State::Calling(_) | State::Offered(_) | State::Gone => {}
-                });
+                self.with_leg(now, leg, out, |leg, desk| leg.answered(desk, tx, response));
             }
             TxOutput::Timeout { tx, owner, unreachable } => {
                 let Some(leg) = owner else { return };
-                self.with_leg(now, leg, out, |leg, desk| match &leg.state {
-                    State::Calling(calling) if calling.tx == tx => leg.invite_timed_out(desk, unreachable),
-                    State::Up(_) => leg.timed_out_up(desk, tx, unreachable),
-                    State::Calling(_) | State::Offered(_) | State::Gone => {}
-                });
+                self.with_leg(now, leg, out, |leg, desk| leg.unanswered(desk, tx, unreachable));
             }
         }
     }
@@ -402,14 +400,14 @@ impl Stack {
         let mut response = Response::to(&request, if invite.is_some() { 200 } else { 481 });
         if let Some(leg) = owner {
             self.tx.set_owner(tx, leg);
-            received(out, leg, peer, request);
+            received(out, leg, peer, request.clone());
         }
-        if let Some(tag) = owner.and_then(|leg| self.legs.get(&leg)?.local_tag()) {
-            response.tag_to(|| tag);
+        if let Some(leg) = owner.and_then(|leg| self.legs.get(&leg)) {
+            response.tag_to(|| &leg.tag);
         }
         self.respond(now, tx, response);
         if let Some(leg) = owner {
-            self.with_leg(now, leg, out, |leg, desk| leg.cancelled(desk));
+            self.with_leg(now, leg, out, |leg, desk| leg.cancelled(desk, &request.headers));
         }
     }
 
@@ -421,7 +419,8 @@ impl Stack {
         let (path, payload, bye) = match self.tx.answerer(tx, &tag) {
             Answerer::Known(path, ack) => (path, ack, None),
             Answerer::New => {
-                let ended = end_unwanted(&invite, response, path, &self.config.identity, &mut self.tokens);
+                let (identity, tokens) = (&self.config.identity, &mut self.tokens);
+                let ended = end_unwanted(&invite, response, path, &self.ways, identity, tokens);
                 let Some((path, ack, bye)) = ended else { return };
                 self.tx.acknowledged(tx, &tag, path, ack.to_bytes());
                 (path, ack.to_bytes(), Some(bye))
@@ -445,12 +444,7 @@ impl Stack {
         {
             return self.originate(now, id, endpoint, contact, &caller, &offer, out);
         }
-        self.with_leg(now, id, out, |leg, desk| match &leg.state {
-            State::Offered(_) => leg.command_offered(desk, command),
-            State::Calling(_) => leg.command_calling(desk, command),
-            State::Up(_) => leg.command_up(desk, command),
-            State::Gone => {}
-        });
+        self.with_leg(now, id, out, |leg, desk| leg.command(desk, command));
     }
 
     /// Answers a request outside of legs: with a tag of ours and what every answer carries.
@@ -464,18 +458,8 @@ impl Stack {
     fn dialog_of(&self, request: &Request) -> Option<LegId> {
         let (to, from) = (request.to().ok()?, request.from().ok()?);
         let id = *self.dialogs.get(to.tag()?)?;
-        match &self.legs.get(&id)?.state {
-            State::Up(session) => {
-                let tag = from.tag().unwrap_or_default();
-                session.dialog.is_for(request.call_id().ok()?, tag).then_some(id)
-            }
-            State::Offered(offered) => {
-                let theirs = offered.invite.from().ok()?;
-                let same = offered.invite.call_id() == request.call_id() && theirs.tag() == from.tag();
-                same.then_some(id)
-            }
-            State::Calling(_) | State::Gone => None,
-        }
+        let tag = from.tag().unwrap_or_default();
+        self.legs.get(&id)?.is_for(request.call_id().ok()?, tag).then_some(id)
     }
 
     /// Lets a leg do something, then sees whether it is over or wants to be woken.
@@ -494,10 +478,13 @@ impl Stack {
         let mut desk = Desk {
             now,
             identity: &self.config.identity,
+            policy: &self.config.calls,
             tokens: &mut self.tokens,
             tx: &mut self.tx,
             ways: &self.ways,
             dialogs: &mut self.dialogs,
+            ended: &mut self.ended,
+            info_keys: &mut self.info_keys,
             tx_out: &mut self.tx_out,
             out,
         };
@@ -506,6 +493,7 @@ impl Stack {
             self.offered.remove(&offered);
         }
         if leg.is_gone() {
+            self.dialogs.remove(&leg.tag);
             self.legs.remove(&id);
         } else if let Some(at) = leg.deadline()
             && leg.scheduled.is_none_or(|scheduled| at < scheduled)
