@@ -10,13 +10,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{About, AppCommand, AppEvent};
-use crate::call::{Arrival, Call, Desk};
+use crate::call::{Arrival, Call, Desk, Pair};
 use crate::cause::Cause;
 use crate::command::{Command, Reply};
 use crate::endpoint::{ContactChange, Endpoints};
 use crate::event::Fact;
 use crate::id::{CallId, IdSource, LegId, PortId};
-use crate::leg::{LegCommand, LegEvent};
+use crate::leg::{LegCommand, LegEvent, TransferTo};
 use crate::machine::Machine;
 use crate::media::{MediaCommand, MediaEvent};
 use crate::ports::PortPool;
@@ -246,6 +246,42 @@ impl Pbx {
         }
     }
 
+    /// Somebody calls to take a leg's place: it joins that leg's call and begins none.
+    fn replace(&mut self, now: Mono, arrival: Arrival, replaced: LegId, out: &mut Vec<PbxOutput>) {
+        let leg = arrival.leg;
+        match self.legs.get(&replaced) {
+            Some(&call) => {
+                self.with_call(now, call, out, |call, desk| call.replace(desk, arrival, replaced));
+            }
+            // The leg has ended a moment ago (RFC 3891 §3: 603 is for dialogs that are over).
+            None => {
+                let command = LegCommand::HangUp { cause: Cause::CallRejected };
+                out.push(PbxOutput::Leg { leg, command });
+            }
+        }
+    }
+
+    /// The far end of one leg wants whom it talks with connected with the far side of its second leg.
+    fn attended(&mut self, now: Mono, legs: Pair, out: &mut Vec<PbxOutput>) {
+        let Some(&first) = self.legs.get(&legs.first) else { return };
+        let second = self.legs.get(&legs.second).copied().filter(|second| *second != first);
+        let (calls, mut desk) = self.desk(now, out);
+        let Some(mut second) = second.and_then(|second| calls.remove(&second)) else {
+            let command = LegCommand::RefuseTransfer { cause: Cause::CallRejected };
+            return out.push(PbxOutput::Leg { leg: legs.first, command });
+        };
+        let mut first = calls.remove(&first).expect("a leg is in the index as long as its call");
+        Call::transfer_between(&mut desk, &mut first, &mut second, legs);
+        // Neither settled, or its leg would not be known.
+        let over = [first, second].map(|call| (call.finished(&mut desk), call));
+        for (_, call) in over.into_iter().filter(|(over, _)| !over) {
+            let id = call.id();
+            self.settling += usize::from(call.is_settling());
+            self.calls.insert(id, call);
+            self.schedule(id);
+        }
+    }
+
     fn media(&mut self, now: Mono, event: MediaEvent, out: &mut Vec<PbxOutput>) {
         let port = match &event {
             MediaEvent::Ready { ports } => return self.ports.stock(ports.iter().copied()),
@@ -297,9 +333,16 @@ impl Machine for Pbx {
         match input {
             PbxInput::Leg {
                 leg,
-                event: LegEvent::Offered { endpoint, caller, dialed, offer, early_offer, ipv6 },
+                event: LegEvent::Offered { endpoint, caller, dialed, offer, early_offer, ipv6, replaces },
             } => {
-                self.offered(now, Arrival { leg, endpoint, caller, dialed, offer, early_offer, ipv6 }, out);
+                let arrival = Arrival { leg, endpoint, caller, dialed, offer, early_offer, ipv6 };
+                match replaces {
+                    Some(replaced) => self.replace(now, arrival, replaced, out),
+                    None => self.offered(now, arrival, out),
+                }
+            }
+            PbxInput::Leg { leg: first, event: LegEvent::TransferAsked { to: TransferTo::Leg(second) } } => {
+                self.attended(now, Pair { first, second }, out);
             }
             PbxInput::Leg { leg, event } => {
                 // A leg that was told to hang up is forgotten; what it still says changes nothing.

@@ -9,6 +9,7 @@
 
 mod ended;
 mod originate;
+mod refer;
 mod requests;
 mod ways;
 
@@ -440,9 +441,11 @@ impl Stack {
             caller,
             dialed: _,
             offer,
+            referred_by,
         } = command
         {
-            return self.originate(now, id, endpoint, contact, &caller, &offer, out);
+            let parties = (&caller, referred_by.as_ref());
+            return self.originate(now, id, (endpoint, contact), parties, &offer, out);
         }
         self.with_leg(now, id, out, |leg, desk| leg.command(desk, command));
     }
@@ -457,9 +460,13 @@ impl Stack {
     /// The leg whose dialog a request belongs to (RFC 3261 §12.2.2).
     fn dialog_of(&self, request: &Request) -> Option<LegId> {
         let (to, from) = (request.to().ok()?, request.from().ok()?);
-        let id = *self.dialogs.get(to.tag()?)?;
-        let tag = from.tag().unwrap_or_default();
-        self.legs.get(&id)?.is_for(request.call_id().ok()?, tag).then_some(id)
+        self.dialog_named(request.call_id().ok()?, to.tag()?, from.tag().unwrap_or_default())
+    }
+
+    /// The leg whose dialog has these.
+    fn dialog_named(&self, call_id: &str, local_tag: &str, remote_tag: &str) -> Option<LegId> {
+        let id = *self.dialogs.get(local_tag)?;
+        self.legs.get(&id)?.is_for(call_id, remote_tag).then_some(id)
     }
 
     /// Lets a leg do something, then sees whether it is over or wants to be woken.

@@ -18,3 +18,4 @@ mod register;
 mod sipp_calls;
 mod stopping;
 mod tls;
+mod transfers;

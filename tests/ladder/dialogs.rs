@@ -28,8 +28,11 @@ fn an_options_is_told_what_we_have() {
     let within = said();
     alice.keeps_its_dialog(|| alice.request_with(Method::Options, "1002", |_| {}));
     assert_eq!(said(), within);
-    let allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO";
-    assert_eq!(within, [allow, "100rel, timer", "application/sdp", "identity"].map(str::to_owned));
+    let allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER";
+    assert_eq!(
+        within,
+        [allow, "100rel, timer, replaces, norefersub", "application/sdp", "identity"].map(str::to_owned)
+    );
     alice.bye();
     world.finish();
 }

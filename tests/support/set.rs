@@ -131,6 +131,7 @@ impl Set {
                 let status = if self.dialog.take().is_some() { 200 } else { 481 };
                 vec![Response::to(request, status).into()]
             }
+            Method::Notify => vec![Response::to(request, 200).into()],
             Method::Cancel => {
                 let mut reactions = vec![self.response(request, 200).into()];
                 if let Some(invite) = self.invite_in.take_if(|_| !self.manual) {

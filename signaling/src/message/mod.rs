@@ -26,6 +26,7 @@ mod name;
 mod params;
 mod parse;
 mod print;
+mod replaces;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ pub use method::Method;
 pub use name::Name;
 pub use params::Params;
 pub use parse::content_length;
+pub use replaces::Replaces;
 pub use status::reason;
 pub use typed::{HeaderError, MAX_FORWARDS_DEFAULT};
 pub use uri::{Scheme, Uri, escape_user};

@@ -117,6 +117,13 @@ impl Uri {
         self.params.get(name)
     }
 
+    /// The first header of this name that a request to it should have, with its escapes undone.
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        let headers = self.headers.as_deref()?.split('&').filter_map(|header| header.split_once('='));
+        let mut named = headers.filter(|(found, _)| unescape(found).eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| unescape(value))
+    }
+
     /// Sets a parameter; what may not stand there is escaped.
     pub fn set_param(&mut self, name: &str, value: &str) {
         self.params.set(name, &escape(value, is_param));

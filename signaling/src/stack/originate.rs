@@ -9,14 +9,12 @@ use crate::ua::{Ask, Calling, Leg, Reliability, State, next_hop};
 use crate::wire::{Path, Transport};
 
 impl Stack {
-    #[allow(clippy::too_many_arguments)] // one field of the command each
     pub(super) fn originate(
         &mut self,
         now: Now,
         id: LegId,
-        endpoint: Number,
-        contact: ContactId,
-        caller: &Party,
+        (endpoint, contact): (Number, ContactId),
+        (caller, referred_by): (&Party, Option<&Party>),
         offer: &Description,
         out: &mut Vec<SipOutput>,
     ) {
@@ -56,6 +54,10 @@ impl Stack {
         }
         let ask = Ask::new(&self.config.calls);
         ask.write(None, headers);
+        if let Some(referrer) = referred_by {
+            // RFC 3892 §3: who transferred, as we know them.
+            headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
+        }
         invite.set_body("application/sdp", leg.sdp.offer(offer));
         let tx = self.tx.send(now.mono, invite.clone(), path, Some(id), &mut self.tx_out);
         let timer_c = now.mono + self.config.calls.timer_c;

@@ -69,13 +69,20 @@ impl Stack {
                 return self.respond(now, tx, Response::to(&request, 481));
             }
             Method::Other(_) => return self.respond(now, tx, Response::to(&request, 501)),
+            // Only who talks can be transferred; nobody is called on another's behalf.
+            Method::Refer => {
+                return self.respond(
+                    now,
+                    tx,
+                    Response::to(&request, 403).with_reason("REFER Outside A Call"),
+                );
+            }
             // RFC 3261 §8.2.1: known, and not here; the answer's Allow says what is.
             Method::Prack
             | Method::Subscribe
             | Method::Notify
             | Method::Publish
             | Method::Info
-            | Method::Refer
             | Method::Message
             | Method::Update => return self.respond(now, tx, Response::to(&request, 405)),
         }
@@ -140,7 +147,8 @@ impl Stack {
                 return self.respond(now, tx, response);
             }
         }
-        self.with_leg(now, id, out, |leg, desk| leg.within(desk, tx, request, path));
+        let to = (request.method == Method::Refer).then(|| self.refer_to(&request));
+        self.with_leg(now, id, out, |leg, desk| leg.within(desk, tx, request, path, to));
     }
 
     fn register(
@@ -213,6 +221,10 @@ impl Stack {
         let Ok(dialog) = Dialog::uas(&invite, path, &tag) else {
             return self.respond(now, tx, Response::to(&invite, 400));
         };
+        let replaces = match self.replaced(&invite) {
+            Ok(replaces) => replaces,
+            Err(response) => return self.respond(now, tx, *response),
+        };
         let id = self.leg_ids.leg();
         let session_id = self.tokens.session_id();
         let mut leg = Leg::new(id, account.clone(), tag.clone(), session_id, reliability);
@@ -242,7 +254,15 @@ impl Stack {
         let ipv6 = path.remote.is_ipv6();
         out.push(SipOutput::Leg {
             leg: id,
-            event: LegEvent::Offered { endpoint: account, caller, dialed, offer, early_offer, ipv6 },
+            event: LegEvent::Offered {
+                endpoint: account,
+                caller,
+                dialed,
+                offer,
+                early_offer,
+                ipv6,
+                replaces,
+            },
         });
     }
 

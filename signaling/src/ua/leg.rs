@@ -15,6 +15,7 @@ use super::exchange::Exchange;
 use super::inbound::Offered;
 use super::outbound::Calling;
 use super::policy::{Peer, Reliability};
+use super::refer::Refers;
 use super::session::Session;
 use crate::message::{Headers, Method, Name, RawUri, Request, Response};
 use crate::sdp::{self, Origin, RemoteSdp, SdpWriter};
@@ -48,6 +49,7 @@ pub(crate) struct Leg {
     /// Whether calls still want to hear of it; false once they said `HangUp` or it said `HungUp`.
     pub wanted: bool,
     pub state: State,
+    pub refers: Refers,
     /// When it stands in the heap of deadlines.
     pub scheduled: Option<Mono>,
 }
@@ -76,17 +78,20 @@ impl Leg {
             exchange: Exchange::default(),
             wanted: true,
             state: State::Gone,
+            refers: Refers::default(),
             scheduled: None,
         }
     }
 
     /// Calls want something.
     pub fn command(&mut self, desk: &mut Desk<'_>, command: LegCommand) {
-        match &self.state {
-            State::Offered(_) => self.command_offered(desk, command),
-            State::Calling(_) => self.command_calling(desk, command),
-            State::Up(_) => self.command_up(desk, command),
-            State::Gone => {}
+        match (&self.state, command) {
+            (_, LegCommand::TransferProgress(progress)) => self.transfer_progress(desk, progress),
+            (_, LegCommand::RefuseTransfer { cause }) => self.refuse_transfer(desk, cause),
+            (State::Offered(_), command) => self.command_offered(desk, command),
+            (State::Calling(_), command) => self.command_calling(desk, command),
+            (State::Up(_), command) => self.command_up(desk, command),
+            (State::Gone, _) => {}
         }
     }
 
@@ -94,6 +99,7 @@ impl Leg {
     pub fn answered(&mut self, desk: &mut Desk<'_>, tx: TxId, response: Response) {
         match &self.state {
             State::Calling(calling) if calling.tx == tx => self.invite_answered(desk, response),
+            _ if self.refers.notified(tx, Some(response.status)) => {}
             State::Gone => {}
             _ if self.exchange.is_about(tx) => self.change_answered(desk, tx, &response),
             State::Up(_) => self.repeated_2xx(desk, tx, &response),
@@ -106,6 +112,7 @@ impl Leg {
     pub fn unanswered(&mut self, desk: &mut Desk<'_>, tx: TxId, unreachable: bool) {
         match &self.state {
             State::Calling(calling) if calling.tx == tx => self.invite_timed_out(desk, unreachable),
+            _ if self.refers.notified(tx, None) => {}
             State::Calling(_) | State::Offered(_) | State::Up(_) if self.exchange.is_about(tx) => {
                 self.change_timed_out(desk, unreachable);
             }
@@ -115,6 +122,7 @@ impl Leg {
 
     /// Fires its timers.
     pub fn expire(&mut self, desk: &mut Desk<'_>) {
+        self.expire_refers(desk);
         match &self.state {
             State::Offered(_) => self.expire_offered(desk),
             State::Calling(_) => self.expire_calling(desk),
@@ -189,13 +197,13 @@ impl Leg {
             State::Offered(offered) => offered.deadline(),
             State::Calling(calling) => calling.deadline(),
             State::Up(session) => session.deadline(),
-            State::Gone => return None,
+            State::Gone => None,
         };
-        state.into_iter().chain(self.exchange.deadline()).min()
+        state.into_iter().chain(self.exchange.deadline()).chain(self.refers.deadline()).min()
     }
 
     pub fn is_gone(&self) -> bool {
-        matches!(self.state, State::Gone)
+        matches!(self.state, State::Gone) && self.refers.is_over()
     }
 
     /// The extension's name at which our contacts are addressed.

@@ -96,7 +96,9 @@ impl Leg {
             LegCommand::Originate { .. }
             | LegCommand::Ring { .. }
             | LegCommand::Progress { .. }
-            | LegCommand::Answer { .. } => {}
+            | LegCommand::Answer { .. }
+            | LegCommand::RefuseTransfer { .. }
+            | LegCommand::TransferProgress(_) => {}
         }
     }
 
