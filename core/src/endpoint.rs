@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::event::{DeviceState, Fact, LegState, Side};
-use crate::id::{ContactId, LegId};
+use crate::id::{ContactId, IdMap, LegId};
 use crate::leg::Number;
 
 /// One place where an endpoint can be reached.
@@ -110,10 +110,16 @@ impl Endpoint {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Endpoints {
     by_number: HashMap<Number, Endpoint>,
-    legs: HashMap<LegId, Activity>,
+    legs: IdMap<LegId, Activity>,
 }
 
 impl Endpoints {
+    /// None yet, with room for so many legs.
+    pub fn with_room(legs: usize) -> Self {
+        let legs = IdMap::with_capacity_and_hasher(legs, Default::default());
+        Endpoints { by_number: HashMap::new(), legs }
+    }
+
     /// Applies a change and pushes what it means.
     pub fn apply(&mut self, change: ContactChange, facts: &mut Vec<Fact>) {
         match change {

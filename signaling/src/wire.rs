@@ -23,6 +23,13 @@ impl Transport {
         matches!(self, Transport::Tcp)
     }
 
+    /// The port that is meant when none is written (RFC 3261 §18.2.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+        }
+    }
+
     /// As in a Via: `UDP`.
     pub const fn via(self) -> &'static str {
         match self {

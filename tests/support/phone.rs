@@ -221,7 +221,7 @@ impl Phone {
                     call_id: invite.call_id().unwrap().into(),
                     local: response.headers.text(&Name::To).unwrap().into(),
                     remote: invite.headers.text(&Name::From).unwrap().into(),
-                    target: invite.contact().unwrap().uri.into(),
+                    target: (&invite.contact().unwrap().uri).into(),
                     cseq: 100,
                 });
             }
@@ -315,7 +315,7 @@ impl Phone {
                 call_id: invite.call_id().unwrap().into(),
                 local: invite.headers.text(&Name::From).unwrap().into(),
                 remote: answer.headers.text(&Name::To).unwrap().into(),
-                target: answer.contact().unwrap().uri.into(),
+                target: (&answer.contact().unwrap().uri).into(),
                 cseq: 1,
             });
             let bye = set.within(Method::Bye);

@@ -112,5 +112,5 @@ impl Sdp {
 
 /// What a body says about its audio, when it can be used.
 pub fn description(body: &[u8]) -> Option<Description> {
-    parse(body).ok()?.description()
+    parse(body).ok()?.description().cloned()
 }

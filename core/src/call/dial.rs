@@ -77,6 +77,7 @@ impl Call {
             heard: None,
             best,
         });
+        self.branches.reserve_exact(goals.len().min(desk.limits.branches_max));
         for goal in goals.into_iter().take(desk.limits.branches_max) {
             self.begin_branch(desk, goal, ringback);
         }

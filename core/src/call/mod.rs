@@ -16,7 +16,6 @@ mod flow;
 mod leg;
 mod talk;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -30,7 +29,7 @@ use crate::cause::Cause;
 use crate::description::Description;
 use crate::endpoint::Endpoints;
 use crate::event::{Fact, LegState, Side};
-use crate::id::{BridgeId, CallId, ConversationId, IdSource, LegId, PortId};
+use crate::id::{BridgeId, CallId, ConversationId, IdMap, IdSource, LegId, PortId};
 use crate::leg::{LegEvent, Number, Party};
 use crate::media::{BridgeKind, MediaCommand, MediaEvent};
 use crate::pbx::{Limits, PbxOutput};
@@ -46,8 +45,8 @@ pub(crate) struct Desk<'a> {
     pub ids: &'a mut IdSource,
     pub ports: &'a mut PortPool,
     pub endpoints: &'a mut Endpoints,
-    pub legs: &'a mut HashMap<LegId, CallId>,
-    pub port_legs: &'a mut HashMap<PortId, (CallId, LegId)>,
+    pub legs: &'a mut IdMap<LegId, CallId>,
+    pub port_legs: &'a mut IdMap<PortId, (CallId, LegId)>,
     pub out: &'a mut Vec<PbxOutput>,
 }
 

@@ -3,7 +3,7 @@
 use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegEvent, LegId, Now, Number, Party};
 
 use super::{SipOutput, Stack};
-use crate::message::{Method, Name, Request};
+use crate::message::{MAX_FORWARDS, Method, Name, Request};
 use crate::registrar::Binding;
 use crate::ua::{Calling, Leg, State, next_hop};
 use crate::wire::{Path, Transport};
@@ -38,13 +38,13 @@ impl Stack {
         from.set_tag(&self.tokens.tag());
         let mut invite = Request::new(Method::Invite, binding.uri.clone());
         let headers = &mut invite.headers;
-        headers.push(Name::Via, identity.via(path, &self.tokens.branch()).to_string());
-        headers.push(Name::MaxForwards, "70");
-        headers.push(Name::From, from.to_string());
-        headers.push(Name::To, identity.user(&endpoint, "").to_string());
+        headers.push(Name::Via, identity.via(path, &self.tokens.branch()));
+        headers.push(Name::MaxForwards, MAX_FORWARDS);
+        headers.push(Name::From, from);
+        headers.push(Name::To, identity.user(&endpoint, ""));
         headers.push(Name::CallId, self.tokens.call_id());
-        headers.push(Name::CSeq, "1 INVITE");
-        headers.push(Name::Contact, identity.contact(path, &id.to_string()));
+        headers.push(Name::CSeq, &b"1 INVITE"[..]);
+        headers.push(Name::Contact, identity.contact(path, id));
         headers.push(Name::UserAgent, identity.agent());
         identity.allow(headers);
         invite.set_body("application/sdp", leg.sdp.offer(offer));

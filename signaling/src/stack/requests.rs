@@ -1,13 +1,15 @@
 //! A request outside of what transactions and legs know: within a dialog, a registration, a call.
 //! RFC 3261 §8.2 in its own order: the method, what is required, who asks.
 
+use std::sync::Arc;
+
 use dialtone_core::{LegEvent, Now, Number, Party};
 
-use super::{Merge, SipOutput, Stack, publish, received};
+use super::{SipOutput, Stack, publish, received};
 use crate::auth::challenge;
 use crate::message::{Method, Name, Request, Response};
 use crate::registrar::{Changes, Registration};
-use crate::transaction::TxId;
+use crate::transaction::{Lookup, TxId};
 use crate::ua::{Body, Leg, Offered, State};
 use crate::wire::{Credentials, Path};
 
@@ -76,7 +78,7 @@ impl Stack {
             | Method::Message
             | Method::Update => return self.respond(now, tx, Response::to(&request, 405)),
         }
-        if self.offered.contains_key(&Merge::of(&request)) {
+        if self.offered.contains_key(&*Lookup::merged(&request)) {
             // RFC 3261 §8.2.2.2: a fork on the way brought the same call twice.
             return self.respond(now, tx, Response::to(&request, 482));
         }
@@ -239,7 +241,7 @@ impl Stack {
         let id = self.leg_ids.leg();
         let session_id = self.tokens.session_id();
         let mut leg = Leg::new(id, account.clone(), session_id, State::Gone);
-        let offer = match leg.read_body(invite.headers.content_type(), &invite.body) {
+        let offer = match leg.read_body(&invite.headers, &invite.body) {
             Body::Empty => None,
             Body::Audio(description) => Some(description),
             Body::Unusable(status, why) => {
@@ -258,7 +260,9 @@ impl Stack {
         let has_offer = offer.is_some();
         let tag = self.tokens.tag();
         self.dialogs.insert(tag.clone(), id);
-        self.offered.insert(Merge::of(&invite), id);
+        let merged = Lookup::merged(&invite).share();
+        self.offered.insert(Arc::clone(&merged), id);
+        leg.offered = Some(merged);
         leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer }));
         self.legs.insert(id, Box::new(leg));
         let ipv6 = path.remote.is_ipv6();

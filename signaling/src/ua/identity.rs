@@ -35,7 +35,7 @@ impl Identity {
 
     /// What we understand.
     pub(crate) fn allow(&self, headers: &mut Headers) {
-        headers.set(Name::Allow, ALLOW);
+        headers.set(Name::Allow, ALLOW.as_bytes());
     }
 
     /// A Warning's value (RFC 3261 §20.43); 399 is for people.

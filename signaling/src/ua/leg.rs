@@ -5,6 +5,8 @@
 //!               └──300-699──▶ (gone)                        └──300-699, timeout──▶ (gone)
 //! ```
 
+use std::sync::Arc;
+
 use dialtone_core::{Description, LegEvent, LegId, Mono, Number};
 
 use super::Desk;
@@ -12,8 +14,8 @@ use super::cause::{reason_value, status_of};
 use super::inbound::Offered;
 use super::outbound::Calling;
 use super::session::Session;
-use crate::message::{Method, Name, Request, Response};
-use crate::sdp::{self, Origin, RemoteSdp, SdpWriter};
+use crate::message::{self, Headers, Method, Name, Request, Response};
+use crate::sdp::{CONTENT_TYPE, Origin, RemoteSdp, SdpWriter};
 use crate::wire::Path;
 
 /// The role decides what may happen next.
@@ -34,10 +36,12 @@ pub(crate) struct Leg {
     /// The extension at its far end.
     pub endpoint: Number,
     pub sdp: SdpWriter,
-    pub remote_sdp: Option<RemoteSdp>,
+    pub remote_sdp: Option<Arc<RemoteSdp>>,
     /// Whether calls still want to hear of it; false once they said `HangUp` or it said `HungUp`.
     pub wanted: bool,
     pub state: State,
+    /// Under which key it stands among the calls that are offered, while it does.
+    pub offered: Option<Arc<[u8]>>,
     /// When it stands in the heap of deadlines.
     pub scheduled: Option<Mono>,
 }
@@ -55,7 +59,7 @@ pub(crate) enum Body {
 impl Leg {
     pub fn new(id: LegId, endpoint: Number, session_id: u64, state: State) -> Self {
         let sdp = SdpWriter::new(Origin { session_id, version: 1 });
-        Leg { id, endpoint, sdp, remote_sdp: None, wanted: true, state, scheduled: None }
+        Leg { id, endpoint, sdp, remote_sdp: None, wanted: true, state, offered: None, scheduled: None }
     }
 
     /// Tells calls, unless they have stopped listening.
@@ -67,20 +71,20 @@ impl Leg {
     }
 
     /// Reads the session description of a message and keeps it for our answer to it.
-    pub fn read_body(&mut self, content_type: Option<String>, body: &[u8]) -> Body {
+    pub fn read_body(&mut self, headers: &Headers, body: &message::Body) -> Body {
         if body.is_empty() {
             return Body::Empty;
         }
-        if content_type.is_some_and(|kind| kind != "application/sdp") {
+        if !headers.has_content_type(CONTENT_TYPE) {
             return Body::Unusable(415, "application/sdp is needed");
         }
-        let Ok(remote) = sdp::parse(body) else {
+        let Ok(remote) = body.sdp() else {
             return Body::Unusable(400, "malformed session description");
         };
         match remote.description() {
             Some(description) => {
-                self.remote_sdp = Some(remote);
-                Body::Audio(description)
+                self.remote_sdp = Some(Arc::clone(remote));
+                Body::Audio(description.clone())
             }
             None => Body::Unusable(488, "no audio line that can be used"),
         }
@@ -118,7 +122,7 @@ impl Leg {
 
     /// The extension's name at which our contacts are addressed.
     pub fn contact(&self, desk: &Desk<'_>, path: Path) -> String {
-        desk.identity.contact(path, &super::dialog::contact_user(self.id))
+        desk.identity.contact(path, self.id)
     }
 
     /// An answer to a request of theirs within this leg, with what every answer of a dialog carries.

@@ -15,7 +15,6 @@ use super::leg::{Body, Leg, State};
 use super::session::Session;
 use super::tokens::Tokens;
 use crate::message::{Method, Name, Request, Response};
-use crate::sdp::RemoteSdp;
 use crate::transaction::TxId;
 use crate::wire::Path;
 
@@ -120,7 +119,7 @@ impl Leg {
     }
 
     fn early(&mut self, response: &Response) -> Option<Description> {
-        match self.read_body(response.headers.content_type(), &response.body) {
+        match self.read_body(&response.headers, &response.body) {
             Body::Audio(description) => Some(description),
             // Early media that cannot be used is no reason to give the call up.
             Body::Empty | Body::Unusable(..) => None,
@@ -134,10 +133,11 @@ impl Leg {
             return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError, by: HungUpBy::System });
         };
         desk.dialogs.insert(dialog.local_tag.clone(), self.id);
-        let body = match self.read_body(response.headers.content_type(), &response.body) {
+        let body = match self.read_body(&response.headers, &response.body) {
             // Some phones do not repeat the answer that they gave with early media.
             Body::Empty => {
-                self.remote_sdp.as_ref().and_then(RemoteSdp::description).map_or(Body::Empty, Body::Audio)
+                let early = self.remote_sdp.as_ref().and_then(|remote| remote.description());
+                early.cloned().map_or(Body::Empty, Body::Audio)
             }
             other => other,
         };
@@ -203,7 +203,7 @@ pub(crate) fn end_fork(
 ) {
     let mut fork = dialog.clone();
     let Ok(remote) = response.headers.to() else { return };
-    fork.retarget(&remote, response.headers.contact().ok());
+    fork.retarget(remote, response.headers.contact().ok());
     let ack = fork.ack(response.cseq().map_or(1, |cseq| cseq.number), desk.identity, desk.tokens);
     desk.tx.acknowledged(invite, &fork.remote_tag, fork.path, ack.to_bytes());
     desk.transmit(fork.path, ack.to_bytes(), Some(owner));

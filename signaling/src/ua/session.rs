@@ -232,11 +232,8 @@ impl Leg {
         if let Some(cause) = session.bye_after_ack.take() {
             return self.bye(desk, cause);
         }
-        let body = if waiting.offered {
-            self.read_body(request.headers.content_type(), &request.body)
-        } else {
-            Body::Empty
-        };
+        let body =
+            if waiting.offered { self.read_body(&request.headers, &request.body) } else { Body::Empty };
         match (waiting.offered, body, waiting.modifies) {
             (true, Body::Audio(description), true) => self.tell(desk, LegEvent::Modified { description }),
             (true, Body::Audio(description), false) => {
@@ -282,7 +279,7 @@ impl Leg {
                 None => self.tell(desk, LegEvent::Confirmed { description: None }),
             }
         }
-        let offer = match self.read_body(request.headers.content_type(), &request.body) {
+        let offer = match self.read_body(&request.headers, &request.body) {
             Body::Empty => None,
             Body::Audio(description) => Some(description),
             Body::Unusable(status, why) => {
@@ -328,7 +325,7 @@ impl Leg {
         session.dialog.look_for(desk.ways);
         let mut request = session.dialog.request(Method::Invite, desk.identity, desk.tokens);
         let path = session.dialog.path;
-        request.headers.push(Name::Contact, desk.identity.contact(path, &super::dialog::contact_user(*id)));
+        request.headers.push(Name::Contact, desk.identity.contact(path, *id));
         desk.identity.allow(&mut request.headers);
         request.set_body("application/sdp", sdp.offer(&offer));
         let tx = desk.tx.send(desk.now.mono, request, path, Some(*id), desk.tx_out);
@@ -355,7 +352,7 @@ impl Leg {
                 session.dialog.refresh(response.headers.contact().ok(), session.dialog.path);
                 let cseq = response.cseq().map_or(session.dialog.local_cseq, |cseq| cseq.number);
                 session.acknowledge(desk, id, tx, cseq);
-                let body = self.read_body(response.headers.content_type(), &response.body);
+                let body = self.read_body(&response.headers, &response.body);
                 self.tell(
                     desk,
                     match body {

@@ -7,6 +7,7 @@ mod servers;
 use std::time::Duration;
 
 use super::*;
+use crate::wire::Transport;
 
 /// A transaction layer, its clock, and what it did.
 struct Bench {
