@@ -99,7 +99,7 @@ pub enum PbxOutput {
 const SWEEP: usize = 32;
 
 /// Calls that tables have room for from the start: growing one moves all of it within some turn.
-const RESERVED_MAX: usize = 1 << 15;
+const RESERVED_MAX: usize = 1 << 14;
 
 /// See the module.
 #[derive(Debug)]

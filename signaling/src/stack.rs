@@ -73,7 +73,7 @@ pub struct Subscribers {
 }
 
 /// Legs that tables have room for from the start: growing one moves all of it within some turn.
-const RESERVED_MAX: usize = 1 << 16;
+const RESERVED_MAX: usize = 1 << 15;
 
 /// See the module.
 pub struct Stack {
@@ -232,12 +232,8 @@ impl Stack {
     }
 
     fn command(&mut self, now: Now, id: LegId, command: LegCommand, out: &mut Vec<SipOutput>) {
-        if let LegCommand::Originate {
-            target: Target::Contact { endpoint, contact },
-            caller,
-            dialed: _,
-            offer,
-        } = command
+        if let LegCommand::Originate { target: Target::Contact { endpoint, contact }, caller, offer } =
+            command
         {
             return self.originate(now, id, endpoint, contact, &caller, &offer, out);
         }

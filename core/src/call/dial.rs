@@ -125,8 +125,7 @@ impl Call {
         desk.fact(Fact::DialBegan { call: self.id, caller: caller_id, leg: id, endpoint });
         desk.fact(Fact::ConnectedLine { leg: caller_id, party: callee });
         let target = Target::Contact { endpoint: goal.endpoint, contact: goal.contact.id };
-        let dialed = self.dialed.clone();
-        leg.command(desk, LegCommand::Originate { target, caller: caller_party, dialed, offer });
+        leg.command(desk, LegCommand::Originate { target, caller: caller_party, offer });
         self.branches.push(leg);
     }
 

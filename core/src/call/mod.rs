@@ -67,10 +67,8 @@ impl Desk<'_> {
         self.out.push(PbxOutput::App(About { call, what }));
     }
 
-    fn device(&mut self, change: impl FnOnce(&mut Endpoints, &mut Vec<Fact>)) {
-        let mut facts = Vec::new();
-        change(self.endpoints, &mut facts);
-        self.out.extend(facts.into_iter().map(PbxOutput::Fact));
+    fn device(&mut self, change: impl FnOnce(&mut Endpoints) -> Option<Fact>) {
+        self.out.extend(change(self.endpoints).map(PbxOutput::Fact));
     }
 }
 

@@ -196,11 +196,12 @@ impl Response {
     /// asked for only when it is needed: it may cost a hash or a random number.
     pub fn tag_to<T: AsRef<str>>(&mut self, tag: impl FnOnce() -> T) {
         let Ok(to) = self.headers.to() else { return };
-        if to.tag().is_none() {
-            let mut to = to.clone();
-            to.set_tag(tag().as_ref());
-            self.headers.set(Name::To, to);
+        if to.tag().is_some() {
+            return;
         }
+        let mut to = to.clone();
+        to.set_tag(tag().as_ref());
+        self.headers.set(Name::To, to);
     }
 
     /// The tag of To; empty when there is none.

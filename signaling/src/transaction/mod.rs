@@ -57,7 +57,7 @@ enum Action {
 }
 
 /// Transactions that tables have room for from the start: growing one moves all of it within some turn.
-const RESERVED_MAX: usize = 1 << 17;
+const RESERVED_MAX: usize = 1 << 16;
 
 /// Every transaction of this machine.
 pub struct Transactions {

@@ -136,10 +136,8 @@ impl Dialog {
     /// Looks whether the way still stands; before each request of ours.
     pub fn look_for(&mut self, ways: &Ways) {
         // Behind a route it is the next proxy's connection, and the target's address says nothing of it.
-        if self.routes.is_empty()
-            && let Ok(target) = self.target.parse()
-        {
-            self.path = ways.still(self.path, &target);
+        if self.routes.is_empty() {
+            self.path = ways.still(self.path, &self.target);
         }
     }
 
