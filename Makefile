@@ -31,7 +31,7 @@ test:
 	@scripts/test
 
 test-long:
-	@scripts/need build test
+	@scripts/need build test fuzz
 	@scripts/test-long
 
 bench:

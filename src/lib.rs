@@ -11,3 +11,4 @@ pub mod recorder;
 pub mod run;
 pub mod site;
 pub mod switch;
+mod tls;

@@ -79,7 +79,38 @@ impl Recorder {
             Fact::LegCreated { leg, call, endpoint, side, .. } => {
                 self.leg(*leg, *call, *side, endpoint.clone());
             }
-            _ => {}
+            // No new leg. The end of a call counts below, once its rung stands.
+            Fact::Started { .. }
+            | Fact::Draining { .. }
+            | Fact::Stopped
+            | Fact::SiteApplied { .. }
+            | Fact::ContactAdded { .. }
+            | Fact::ContactRemoved { .. }
+            | Fact::DeviceStateChanged { .. }
+            | Fact::AuthFailed { .. }
+            | Fact::RouteTaken { .. }
+            | Fact::ConnectedLine { .. }
+            | Fact::DialBegan { .. }
+            | Fact::DialProgressed { .. }
+            | Fact::DialEnded { .. }
+            | Fact::LegStateChanged { .. }
+            | Fact::LegNegotiated { .. }
+            | Fact::LegLatched { .. }
+            | Fact::LegHeld { .. }
+            | Fact::LegResumed { .. }
+            | Fact::CallAnswered { .. }
+            | Fact::FlowStarted { .. }
+            | Fact::FlowEnded { .. }
+            | Fact::BridgeCreated { .. }
+            | Fact::BridgeEntered { .. }
+            | Fact::BridgeLeft { .. }
+            | Fact::BridgeDestroyed { .. }
+            | Fact::HangupRequested { .. }
+            | Fact::LegSilent { .. }
+            | Fact::LegEnded { .. }
+            | Fact::LegMeasured { .. }
+            | Fact::CallEnded { .. }
+            | Fact::Fault { .. } => {}
         }
         if let Some(call) = self.call_of(&event.fact) {
             let text = describe(&event.fact);

@@ -87,6 +87,8 @@ impl Server {
         let child = command
             .env("DIALTONE_SIP_UDP", sip.to_string())
             .env("DIALTONE_SIP_TCP", "")
+            .env("DIALTONE_SIP_TLS", "127.0.0.1:0")
+            .env("DIALTONE_HTTP_TLS_BIND", "127.0.0.1:0")
             .env("DIALTONE_HTTP_BIND", http.to_string())
             .env("DIALTONE_RTP_PORT_MIN", "42000")
             .env("DIALTONE_RTP_PORT_MAX", "43000")
@@ -208,6 +210,8 @@ fn a_server_answers_and_stops_when_asked() {
     assert!(!success && error.starts_with("nothing is known of call c1-00000001-99"), "{error}");
     let (success, _, error) = place.run(&["serve"]);
     assert!(!success && error.contains("is in use by another dialtone"), "{error}");
+    let (success, said, error) = place.run(&["reload-certificates"]);
+    assert!(success && said.starts_with("certificate for dialtone, "), "{said}{error}");
     let said = server.stop();
     assert!(said.contains("Accounts       1001 to 1010"), "{said}");
     assert!(!place.0.join("data/admin.sock").exists());

@@ -25,3 +25,5 @@ mod losses;
 mod refusals;
 #[path = "ladder/register.rs"]
 mod register;
+#[path = "ladder/tls.rs"]
+mod tls;

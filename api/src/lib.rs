@@ -16,10 +16,10 @@ pub mod public;
 mod serve;
 pub mod view;
 
-pub use admin::{AdminSocket, CallText, Control, Traces, Unavailable, admin_router};
+pub use admin::{AdminSocket, CallText, Certificates, Control, Traces, Unavailable, admin_router};
 pub use client::{AdminClient, ClientError};
 pub use metrics::{MetricFamily, MetricKind, Registry, Sample};
 pub use problem::Problem;
 pub use public::{Health, PageFacts, Public, Status, public_router};
-pub use serve::{Limits, serve};
+pub use serve::{Limits, Tls, serve, serve_tls};
 pub use view::{CallView, LegView, View};

@@ -1,4 +1,4 @@
-//! Accepts connections within bounds and answers them until told to stop.
+//! Accepts connections within bounds, with or without TLS, and answers them until told to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,11 @@ use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::Problem;
 
@@ -34,10 +37,29 @@ impl Default for Limits {
     }
 }
 
+/// The certificate of connections; each handshake takes the one that is in force when it begins.
+pub type Tls = watch::Receiver<Arc<ServerConfig>>;
+
 /// Serves until `stop` turns true or its sender is gone; then lets running requests end, for
 /// `limits.timeout` at most.
-pub async fn serve(
+pub async fn serve(listener: impl Listener, router: Router, limits: Limits, stop: watch::Receiver<bool>) {
+    serve_over(listener, None, router, limits, stop).await;
+}
+
+/// The same over TLS; a handshake may take `limits.timeout` and holds one of `limits.connections`.
+pub async fn serve_tls(
+    listener: impl Listener,
+    tls: Tls,
+    router: Router,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) {
+    serve_over(listener, Some(tls), router, limits, stop).await;
+}
+
+async fn serve_over(
     mut listener: impl Listener,
+    tls: Option<Tls>,
     router: Router,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
@@ -52,9 +74,12 @@ pub async fn serve(
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let (io, _) = listener.accept().await;
             while connections.try_join_next().is_some() {}
-            let connection = connection(io, router.clone(), limits, each.clone());
+            let (tls, router, stop) = (tls.clone(), router.clone(), each.clone());
             connections.spawn(async move {
-                connection.await;
+                match tls {
+                    None => connection(io, router, limits, stop).await,
+                    Some(tls) => protected(io, tls, router, limits, stop).await,
+                }
                 drop(slot);
             });
         }
@@ -74,8 +99,28 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+async fn protected(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    tls: Tls,
+    router: Router,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) {
+    let config = tls.borrow().clone();
+    let handshake = tokio::time::timeout(limits.timeout, TlsAcceptor::from(config).accept(io));
+    let io = tokio::select! {
+        io = handshake => io,
+        () = stopped(&mut stop) => return,
+    };
+    match io {
+        Ok(Ok(io)) => connection(io, router, limits, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake on an HTTP connection"),
+        Err(_) => tracing::debug!("a TLS handshake on an HTTP connection took too long"),
+    }
+}
+
 async fn connection(
-    io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
@@ -107,4 +152,71 @@ async fn in_time(request: Request, next: Next, timeout: Duration) -> Response {
     tokio::time::timeout(timeout, next.run(request)).await.unwrap_or_else(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the request took too long").into_response()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::crypto::ring::default_provider;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// A certificate for `[::1]` and its key, in force.
+    fn identity() -> (CertificateDer<'static>, Arc<ServerConfig>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["::1".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let secret = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], secret)
+            .unwrap();
+        (certificate, Arc::new(config))
+    }
+
+    #[tokio::test]
+    async fn https_answers_who_shakes_hands_and_lets_nobody_else_hold_a_place() {
+        let (certificate, config) = identity();
+        let listener = TcpListener::bind("[::1]:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(async || "hello"));
+        let limits = Limits { connections: 1, timeout: Duration::from_millis(500), ..Limits::default() };
+        let (stop, stopped) = watch::channel(false);
+        let tls = watch::channel(config).1;
+        let server = tokio::spawn(serve_tls(listener, tls, router, limits, stopped));
+
+        // One says nothing, one speaks HTTP: both are closed, and the only place is free again.
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        assert!(!matches!(silent.read(&mut [0]).await, Ok(1..)));
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        plain.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = plain.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(client));
+        let mut stream = connector.connect(ServerName::from(address.ip()), stream).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+        stop.send(true).unwrap();
+        server.await.unwrap();
+    }
 }

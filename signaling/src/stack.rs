@@ -29,7 +29,7 @@ use crate::message::{Message, Name, Request, Response};
 use crate::registrar::{Changes, ContactPolicy, ExpiryPolicy, Registrar};
 use crate::transaction::{Timing, Transactions, TxId, TxOutput};
 use crate::ua::{Desk, Identity, Leg, State, Tokens};
-use crate::wire::{FlowId, Transport, TransportEvent};
+use crate::wire::{FlowId, TransportEvent};
 
 /// Fixed for the life of the stack.
 #[derive(Clone, Debug)]
@@ -160,7 +160,7 @@ impl Stack {
             }
             SipInput::Restore { endpoint, mut binding } => {
                 // Connections did not outlive the process that numbered them.
-                if binding.path.transport == Transport::Tcp {
+                if binding.path.transport.is_reliable() {
                     binding.path.flow = FlowId(0);
                 }
                 let mut changes = Changes::default();
@@ -193,7 +193,8 @@ impl Stack {
                     leg.cancel_timed_out(desk);
                 }
                 State::Up(_) => leg.expire_up(desk),
-                State::Calling(_) | State::Offered(_) | State::Gone => {}
+                State::Offered(_) => leg.expire_offered(desk),
+                State::Calling(_) | State::Gone => {}
             });
         }
         self.settle(now, out);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dialtone_core::Number;
 use serde::{Deserialize, Serialize};
 
-use crate::message::Message;
+use crate::message::{Message, Scheme, Uri};
 
 /// A SIP transport (RFC 3261 §18, RFC 7118).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,19 +15,14 @@ pub enum Transport {
     Udp,
     /// A stream.
     Tcp,
+    /// A stream inside TLS (RFC 3261 §26.2.1).
+    Tls,
 }
 
 impl Transport {
     /// Whether it delivers or breaks, so that nothing is retransmitted (RFC 3261 §17).
     pub const fn is_reliable(self) -> bool {
-        matches!(self, Transport::Tcp)
-    }
-
-    /// The port that is meant when none is written (RFC 3261 §18.2.2).
-    pub const fn default_port(self) -> u16 {
-        match self {
-            Transport::Udp | Transport::Tcp => 5060,
-        }
+        matches!(self, Transport::Tcp | Transport::Tls)
     }
 
     /// As in a Via: `UDP`.
@@ -35,6 +30,7 @@ impl Transport {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
         }
     }
 
@@ -43,11 +39,40 @@ impl Transport {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        }
+    }
+
+    /// Where peers listen that name no port (RFC 3261 §18.2.2, §19.1.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+        }
+    }
+
+    /// Where whoever a URI names listens, if its host is an address.
+    pub fn address_of(self, uri: &Uri) -> Option<SocketAddr> {
+        Some(SocketAddr::new(uri.host.ip()?, uri.port.unwrap_or(self.default_port())))
+    }
+
+    /// What a URI asks for (RFC 3261 §19.1.1, §26.2.2); `None` when it leaves the choice, or names what we do not
+    /// speak. A SIPS URI asks for TLS whatever stream it names.
+    pub fn named_by(uri: &Uri) -> Option<Transport> {
+        let is = |name: &str, transport: Transport| name.eq_ignore_ascii_case(transport.uri());
+        let known = [Transport::Udp, Transport::Tcp, Transport::Tls];
+        match (&uri.scheme, uri.param("transport")) {
+            (Scheme::Sips, None) => Some(Transport::Tls),
+            (Scheme::Sips, Some(name)) if is(name, Transport::Tcp) || is(name, Transport::Tls) => {
+                Some(Transport::Tls)
+            }
+            (Scheme::Sips, Some(_)) | (_, None) => None,
+            (_, Some(name)) => known.into_iter().find(|one| is(name, *one)),
         }
     }
 }
 
-/// One socket (UDP) or one connection (TCP) of this process; never used twice.
+/// One socket (UDP) or one connection (TCP, TLS) of this process; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FlowId(pub u64);
@@ -57,7 +82,7 @@ pub struct FlowId(pub u64);
 pub struct Path {
     /// The transport.
     pub transport: Transport,
-    /// The socket or connection. For TCP the transport opens a new connection to `remote` when this
+    /// The socket or connection. For TCP and TLS the transport opens a new connection to `remote` when this
     /// one is gone.
     pub flow: FlowId,
     /// Our address.
@@ -135,4 +160,31 @@ pub enum TransportEvent {
         /// From where.
         source: SocketAddr,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 3261 §19.1.1, §26.2.2: the parameter names the transport, and SIPS means TLS.
+    #[test]
+    fn a_uri_names_transport_and_port() {
+        let table = [
+            ("sip:a@192.0.2.1", None, "192.0.2.1:5060"),
+            ("sip:a@192.0.2.1;transport=udp", Some(Transport::Udp), "192.0.2.1:5060"),
+            ("sip:a@192.0.2.1:5070;transport=TCP", Some(Transport::Tcp), "192.0.2.1:5070"),
+            ("sip:a@192.0.2.1;transport=tls", Some(Transport::Tls), "192.0.2.1:5061"),
+            ("sip:a@192.0.2.1;transport=sctp", None, "192.0.2.1:5060"),
+            ("sips:a@192.0.2.1", Some(Transport::Tls), "192.0.2.1:5061"),
+            ("sips:a@[2001:db8::1];transport=tcp", Some(Transport::Tls), "[2001:db8::1]:5061"),
+            ("sips:a@192.0.2.1;transport=udp", None, "192.0.2.1:5060"),
+        ];
+        for (text, named, address) in table {
+            let uri = Uri::parse(text).unwrap();
+            assert_eq!(Transport::named_by(&uri), named, "{text}");
+            let transport = named.unwrap_or(Transport::Udp);
+            assert_eq!(transport.address_of(&uri), Some(address.parse().unwrap()), "{text}");
+        }
+        assert_eq!(Transport::Udp.address_of(&Uri::parse("sip:example.com").unwrap()), None);
+    }
 }

@@ -32,7 +32,7 @@ pub(super) fn init(folder: &Path, lan: bool) -> Result<String, CliError> {
     write(&site_file, &site)?;
     Ok(format!(
         "Wrote {} and {}: extensions {} to {}, passwords in the file.\n\
-         SIP will listen on {address}:5060. Next:\n\n  dialtone serve --config {}",
+         SIP will listen on {address}:5060, and on {address}:5061 with TLS. Next:\n\n  dialtone serve --config {}",
         configuration_file.display(),
         site_file.display(),
         NUMBERS[0],
@@ -59,6 +59,7 @@ fn configuration(address: IpAddr) -> String {
     CONFIGURATION
         .replace("#udp = [\"127.0.0.1:5060\"]", &format!("udp = [\"{address}:5060\"]"))
         .replace("#tcp = [\"127.0.0.1:5060\"]", &format!("tcp = [\"{address}:5060\"]"))
+        .replace("#tls = [\"127.0.0.1:5061\"]", &format!("tls = [\"{address}:5061\"]"))
         .replace("#bind = [\"127.0.0.1\"]", &format!("bind = [\"{address}\"]"))
 }
 

@@ -18,6 +18,7 @@ use dialtone_api::ClientError;
 use dialtone_core::CallId;
 use dialtone_store::ReadError;
 
+use crate::clock::ProcessClock;
 use crate::config::{self, Config, Environment, Problems};
 use crate::run::ServeError;
 
@@ -69,6 +70,8 @@ enum Verb {
         #[command(flatten)]
         at: Where,
     },
+    /// Read the TLS certificates again; calls and connections go on.
+    ReloadCertificates(Where),
     /// Print the version.
     Version,
 }
@@ -126,6 +129,7 @@ pub fn run(cli: Cli, environment: &Environment) -> Result<ExitCode, CliError> {
         Verb::Init { folder, lan } => println!("{}", init::init(&folder, lan)?),
         Verb::Calls { at, limit, json } => remote::calls(&at.data_dir(environment)?, limit, json)?,
         Verb::Trace { call, messages, at } => remote::trace(&at.data_dir(environment)?, call, messages)?,
+        Verb::ReloadCertificates(at) => remote::reload_certificates(&at.data_dir(environment)?)?,
         Verb::Version => println!("dialtone {}", env!("CARGO_PKG_VERSION")),
     }
     Ok(ExitCode::SUCCESS)
@@ -162,7 +166,8 @@ fn file(named: Option<&Path>) -> PathBuf {
 }
 
 fn check(file: &Path, environment: &Environment) -> Result<(), CliError> {
-    let (config, loaded) = config::load_all(file, environment).map_err(CliError::Wrong)?;
+    let (config, loaded) =
+        config::check_all(file, environment, ProcessClock::start().now().wall).map_err(CliError::Wrong)?;
     let site = &loaded.site;
     println!("{}: good", file.display());
     println!(

@@ -1,8 +1,9 @@
-//! `dialtone calls` and `dialtone trace`: the running server, or else the records.
+//! `dialtone calls`, `trace` and `reload-certificates`: the running server, or else the records.
 
 use std::io::Write;
 use std::path::Path;
 
+use dialtone_api::admin::Reloaded;
 use dialtone_api::view::{CallPage, CallState, CallView};
 use dialtone_api::{AdminClient, CallText, ClientError};
 use dialtone_core::cdr::Cdr;
@@ -36,6 +37,13 @@ pub(super) fn calls(data: &Path, limit: usize, json: bool) -> Result<(), CliErro
         }
         Err(error) => Err(error),
     }
+}
+
+/// Has the running server read its certificates again.
+pub(super) fn reload_certificates(data: &Path) -> Result<(), CliError> {
+    let client = AdminClient::new(data);
+    let reloaded: Reloaded = runtime()?.block_on(client.post("/certificates/reload"))?;
+    write(&format!("{}\n", reloaded.certificate))
 }
 
 /// Prints the ladder of a call, and its messages when they are wanted.

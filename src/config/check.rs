@@ -28,10 +28,17 @@ impl Checker<'_> {
         let sip = &config.sip;
         self.addresses("sip.udp", &sip.udp);
         self.addresses("sip.tcp", &sip.tcp);
-        if sip.udp.is_empty() && sip.tcp.is_empty() {
-            self.report("sip.udp", "no address to listen on".into(), "name one in sip.udp or sip.tcp");
+        self.addresses("sip.tls", &sip.tls);
+        if sip.udp.is_empty() && sip.tcp.is_empty() && sip.tls.is_empty() {
+            self.report(
+                "sip.udp",
+                "no address to listen on".into(),
+                "name one in sip.udp, sip.tcp or sip.tls",
+            );
         }
-        let wildcard = sip.udp.iter().chain(&sip.tcp).find(|address| address.ip().is_unspecified());
+        self.apart(("sip.tls", &sip.tls), ("sip.tcp", &sip.tcp));
+        let wildcard =
+            sip.udp.iter().chain(&sip.tcp).chain(&sip.tls).find(|address| address.ip().is_unspecified());
         if let (Some(wildcard), true) = (wildcard, sip.public_host.is_empty()) {
             self.report(
                 "sip.public_host",
@@ -116,6 +123,9 @@ impl Checker<'_> {
     fn rest(&mut self, config: &Config) {
         let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
         self.addresses("http.bind", &config.http.bind);
+        self.addresses("http.tls_bind", &config.http.tls_bind);
+        self.apart(("http.tls_bind", &config.http.tls_bind), ("http.bind", &config.http.bind));
+        self.time("tls.handshake_timeout", config.tls.handshake_timeout, second, Duration::from_secs(60));
         self.range("http.max_body_bytes", config.http.max_body_bytes, 1024, 64 << 20);
         self.time("http.timeout", config.http.timeout, second, hour);
         self.range("calls.max_calls", config.calls.max_calls, 1, 1_000_000);
@@ -156,6 +166,13 @@ impl Checker<'_> {
                     "name one of this machine",
                 );
             }
+        }
+    }
+
+    /// One address cannot be listened on twice; port 0 is a new one each time.
+    fn apart(&mut self, (key, addresses): (&str, &[SocketAddr]), (other, taken): (&str, &[SocketAddr])) {
+        for address in addresses.iter().filter(|address| address.port() != 0 && taken.contains(address)) {
+            self.report(key, format!("{address} stands in {other} too"), "give one of them another port");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use dialtone_core::Wall;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -11,6 +12,7 @@ use super::check::check;
 use super::document::{Document, Setting, assemble};
 use super::problem::{Place, Problem, Problems};
 use crate::site::{self, Loaded, Secret};
+use crate::tls;
 
 /// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
@@ -19,7 +21,15 @@ pub type Environment = BTreeMap<String, String>;
 pub(crate) type Places = BTreeMap<String, Place>;
 
 /// Keys whose values are paths: `section.key`.
-const PATH_KEYS: [&str; 4] = ["site.file", "site.prompts", "data.dir", "auth.nonce_secret_file"];
+const PATH_KEYS: [&str; 7] = [
+    "site.file",
+    "site.prompts",
+    "data.dir",
+    "auth.nonce_secret_file",
+    "tls.certificate",
+    "tls.private_key",
+    "tls.ca_file",
+];
 
 const PREFIX: &str = "DIALTONE_";
 
@@ -33,10 +43,24 @@ pub fn load(file: &Path, environment: &Environment) -> Result<Config, Problems> 
 /// Reads the configuration and the site that it names, and checks both together.
 pub fn load_all(file: &Path, environment: &Environment) -> Result<(Config, Loaded), Problems> {
     let mut problems = Vec::new();
-    let (config, places) = read(file, environment, &mut problems);
-    let loaded = site::load(&config, &mut problems);
-    site::check_exposure(&config, &places, file, &loaded, &mut problems);
-    finish((config, loaded), problems)
+    let all = read_all(file, environment, &mut problems);
+    finish(all, problems)
+}
+
+/// The same, and what is no reason not to start but must be put right all the same.
+pub fn check_all(file: &Path, environment: &Environment, now: Wall) -> Result<(Config, Loaded), Problems> {
+    let mut problems = Vec::new();
+    let all = read_all(file, environment, &mut problems);
+    tls::check_validity(&all.0, file, now, &mut problems);
+    finish(all, problems)
+}
+
+fn read_all(file: &Path, environment: &Environment, problems: &mut Vec<Problem>) -> (Config, Loaded) {
+    let (config, places) = read(file, environment, problems);
+    let loaded = site::load(&config, problems);
+    site::check_exposure(&config, &places, file, &loaded, problems);
+    tls::check(&config, file, &places, problems);
+    (config, loaded)
 }
 
 fn finish<T>(value: T, mut problems: Vec<Problem>) -> Result<T, Problems> {
@@ -69,6 +93,9 @@ fn read(file: &Path, environment: &Environment, problems: &mut Vec<Problem>) -> 
         &mut config.site.prompts,
         &mut config.data.dir,
         &mut config.auth.nonce_secret_file,
+        &mut config.tls.certificate,
+        &mut config.tls.private_key,
+        &mut config.tls.ca_file,
     ] {
         *path = resolve(&folder, path);
     }

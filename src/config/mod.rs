@@ -20,11 +20,11 @@ mod section;
 
 pub use document::Document;
 pub(crate) use load::Places;
-pub use load::{Environment, load, load_all};
+pub use load::{Environment, check_all, load, load_all};
 pub use problem::{Place, Problem, Problems};
 pub use section::{
     AuthConfig, CallsConfig, DataConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, RtpConfig,
-    SipConfig, SiteConfig,
+    SipConfig, SiteConfig, TlsConfig,
 };
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,8 @@ pub struct Config {
     pub data: DataConfig,
     /// SIP.
     pub sip: SipConfig,
+    /// Certificates.
+    pub tls: TlsConfig,
     /// Passwords: challenges and throttling.
     pub auth: AuthConfig,
     /// Voice packets.

@@ -62,6 +62,8 @@ pub struct SipConfig {
     pub udp: Vec<SocketAddr>,
     /// TCP addresses to listen on.
     pub tcp: Vec<SocketAddr>,
+    /// TLS addresses to listen on.
+    pub tls: Vec<SocketAddr>,
     /// The name of this system in SIP addresses, and the realm of its challenges.
     pub domain: String,
     /// The host that our Via and Contact say; empty for the address that a message came to. Needed
@@ -81,11 +83,11 @@ pub struct SipConfig {
     pub expires_default: Duration,
     /// Largest message, bytes; a larger one is dropped, and its connection closed.
     pub max_message_bytes: usize,
-    /// TCP connections at once.
+    /// TCP and TLS connections at once.
     pub max_connections: usize,
-    /// TCP connections at once from one address, which may be a router with many phones behind it.
+    /// TCP and TLS connections at once from one address, which may be a router with many phones behind it.
     pub max_connections_per_source: usize,
-    /// A TCP connection that says nothing for so long is closed. Longer than registrations last: a phone
+    /// A connection that says nothing for so long is closed. Longer than registrations last: a phone
     /// may be silent between two of them.
     #[serde(with = "duration")]
     pub connection_idle: Duration,
@@ -100,6 +102,7 @@ impl Default for SipConfig {
         Self {
             udp: vec![loopback(5060)],
             tcp: vec![loopback(5060)],
+            tls: vec![loopback(5061)],
             domain: "dialtone".into(),
             public_host: String::new(),
             t1: Duration::from_millis(500),
@@ -112,6 +115,35 @@ impl Default for SipConfig {
             connection_idle: Duration::from_secs(2 * 3600),
             max_transactions: 100_000,
             max_dialogs: 20_000,
+        }
+    }
+}
+
+/// `[tls]`: our certificate, and whom we believe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Our certificate and those that vouch for it, PEM; empty for a self-signed one of our own.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub private_key: PathBuf,
+    /// Whether a peer that we connect to must prove who it is.
+    pub verify_peers: bool,
+    /// Whom to believe then instead of the system's authorities, PEM; empty for those.
+    pub ca_file: PathBuf,
+    /// Longest time that the handshake of a SIP peer may take.
+    #[serde(with = "duration")]
+    pub handshake_timeout: Duration,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self {
+            certificate: PathBuf::new(),
+            private_key: PathBuf::new(),
+            verify_peers: true,
+            ca_file: PathBuf::new(),
+            handshake_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -199,6 +231,8 @@ impl Default for RtpConfig {
 pub struct HttpConfig {
     /// Addresses to listen on.
     pub bind: Vec<SocketAddr>,
+    /// Addresses to listen on with TLS.
+    pub tls_bind: Vec<SocketAddr>,
     /// Largest request body, bytes.
     pub max_body_bytes: usize,
     /// Longest time that a request may take.
@@ -208,7 +242,12 @@ pub struct HttpConfig {
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { bind: vec![loopback(8080)], max_body_bytes: 64 * 1024, timeout: Duration::from_secs(10) }
+        Self {
+            bind: vec![loopback(8080)],
+            tls_bind: vec![loopback(8443)],
+            max_body_bytes: 64 * 1024,
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 

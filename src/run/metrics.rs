@@ -12,6 +12,7 @@ use dialtone_store::WriterCounters;
 use super::control::ControlQueue;
 use crate::clock::ProcessClock;
 use crate::switch::SwitchCounts;
+use crate::tls::Certificates;
 
 /// How long turns of the control thread take.
 #[derive(Default)]
@@ -104,13 +105,14 @@ pub(super) struct Sources {
     pub writers: Arc<Writers>,
     pub transport: Arc<TransportMetrics>,
     pub media: Arc<EngineMetrics>,
+    pub certificates: Option<Arc<Certificates>>,
     pub view: Arc<View>,
     pub clock: ProcessClock,
 }
 
 /// Everything that can be scraped.
 pub(super) fn registry(sources: Sources) -> Registry {
-    let Sources { counts, queue, turns, writers, transport, media, view, clock } = sources;
+    let Sources { counts, queue, turns, writers, transport, media, certificates, view, clock } = sources;
     Registry::default()
         .with(move || switch(&counts.lock().unwrap_or_else(PoisonError::into_inner)))
         .with(move || control_queue(&queue, clock))
@@ -118,6 +120,7 @@ pub(super) fn registry(sources: Sources) -> Registry {
         .with(move || writers.families())
         .with(move || sip(&transport))
         .with(move || self::media(&media))
+        .with(move || certificates.as_deref().map(tls).unwrap_or_default())
         .with(move || view.metrics())
 }
 
@@ -180,6 +183,20 @@ fn sip(metrics: &TransportMetrics) -> Vec<MetricFamily> {
         }
     }
     vec![events, connections]
+}
+
+fn tls(certificates: &Certificates) -> Vec<MetricFamily> {
+    let (done, failed) = certificates.reloads();
+    vec![
+        MetricFamily::gauge(
+            "dialtone_tls_certificate_expires_seconds",
+            "When the certificate in force is over, seconds since 1970",
+        )
+        .value(certificates.facts().not_after.as_secs() as f64),
+        MetricFamily::counter("dialtone_tls_reloads_total", "How often certificates were read again")
+            .labelled([("result", "replaced")], done as f64)
+            .labelled([("result", "kept")], failed as f64),
+    ]
 }
 
 fn media(metrics: &EngineMetrics) -> Vec<MetricFamily> {

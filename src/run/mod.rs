@@ -7,6 +7,7 @@
 //!                                           └─▶ record keeper (keeper.rs) ─▶ CDRs, traces, view
 //! ```
 
+mod certificates;
 mod control;
 mod drain;
 mod effects;
@@ -34,18 +35,21 @@ use dialtone_signaling::wire::{FlowId, Transport};
 use dialtone_store::{DataDir, DataDirError, RecordReader, Records, SledStore, StateError, StateWriter};
 use tokio::sync::watch;
 
+use self::certificates::Reload;
 use self::control::{Control, ControlQueue, Replies};
 use self::drain::{Signals, drain};
 use self::effects::Shell;
 use self::journal::{Journal, Left};
 use self::keeper::{Keeper, LiveTraces};
 use self::parts::{
-    http_limits, nonce_secret, record_settings, stack_config, start_http, start_media, start_sip, subscribers,
+    certificates, http_limits, nonce_secret, record_settings, stack_config, start_http, start_media,
+    start_sip, subscribers,
 };
 use crate::clock::ProcessClock;
 use crate::config::Config;
 use crate::site::Loaded;
 use crate::switch::{Input, Switch, SwitchCounts};
+use crate::tls::TlsError;
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -65,6 +69,9 @@ pub enum ServeError {
     /// The media engine.
     #[error(transparent)]
     Media(#[from] EngineError),
+    /// A certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A SIP socket.
     #[error(transparent)]
     Sip(#[from] StartError),
@@ -126,7 +133,9 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
     let nonce_key =
         NonceKey::new(nonce_secret(&config, data.boot())?).with_lifetime(config.auth.nonce_lifetime);
     let engine = start_media(&config, &queue)?;
-    let transports = start_sip(&config, clock, &queue, &subscribers, &nonce_key).await?;
+    let certificates = certificates(&config, clock)?.map(Arc::new);
+    let transports =
+        start_sip(&config, clock, &queue, &subscribers, &nonce_key, certificates.as_deref()).await?;
 
     let view = Arc::new(View::new(config.calls.max_calls as usize + VIEW_SPARE));
     let live = LiveTraces::new(RecordReader::in_data_dir(data.path()));
@@ -179,23 +188,29 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
         writers,
         transport: transports.handle().metrics(),
         media: media_metrics,
+        certificates: certificates.clone(),
         view: Arc::clone(&view),
         clock,
     });
-    let http = start_http(&config, &loaded, registry, (Arc::clone(&status), clock), &stopped).await?;
+    let health = (Arc::clone(&status), clock);
+    let http = start_http(&config, &loaded, registry, health, certificates.as_deref(), &stopped).await?;
+    let reload = Reload { certificates, clock };
+    let on_hangup =
+        reload.clone().on_hangup().map_err(|error| ServeError::Io("listen for signals", error))?;
+    let on_hangup = tokio::spawn(on_hangup);
     let admin_path = data.admin_socket();
     let (admin_socket, listener) =
         AdminSocket::bind(&admin_path).map_err(|error| ServeError::Io("bind the admin socket", error))?;
     let commands = replies.commands(queue.clone());
     let admin = tokio::spawn(serve_http(
         listener,
-        admin_router(VERSION, view, commands.clone(), live),
+        admin_router(VERSION, view, commands.clone(), live, Box::new(reload.clone())),
         http_limits(&config),
         stopped,
     ));
 
     status.store(Status::Ok as u8, Ordering::Release);
-    tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, http = ?config.http.bind, "dialtone runs");
+    tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, tls = ?config.sip.tls, http = ?config.http.bind, https = ?config.http.tls_bind, "dialtone runs");
 
     let signals = Signals::new().map_err(|error| ServeError::Io("listen for signals", error))?;
     drain(&config, signals, &commands, &counts, &status).await;
@@ -214,6 +229,7 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
         let _ = server.await;
     }
     let _ = admin.await;
+    on_hangup.abort();
     drop(admin_socket);
     tracing::info!("dialtone has stopped");
     Ok(())

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use dialtone_api::{
     Health, Limits as HttpLimits, PageFacts, Public, Registry, Status, public_router, serve as serve_http,
+    serve_tls as serve_https,
 };
 use dialtone_core::NodeId;
 use dialtone_media::{Engine, EngineConfig, MediaAddress, PromptLibrary};
@@ -19,6 +21,7 @@ use dialtone_signaling::transport::{Clock, TransportConfig, Transports};
 use dialtone_signaling::ua::Identity;
 use dialtone_store::DataDir;
 use dialtone_store::records::RecordSettings;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::control::ControlQueue;
@@ -26,6 +29,7 @@ use super::{ServeError, VERSION};
 use crate::clock::ProcessClock;
 use crate::config::Config;
 use crate::site::{AccountSpec, ContactPolicy, Digest, Loaded, facts};
+use crate::tls::{Certificates, TlsError};
 
 pub(super) fn record_settings(config: &Config, data: &DataDir) -> RecordSettings {
     RecordSettings {
@@ -141,12 +145,14 @@ pub(super) async fn start_sip(
     queue: &ControlQueue,
     subscribers: &Subscribers,
     key: &NonceKey,
+    certificates: Option<&Certificates>,
 ) -> Result<Transports, ServeError> {
     let limits = dialtone_signaling::transport::Limits {
         message_bytes: config.sip.max_message_bytes,
         connections: config.sip.max_connections,
         connections_per_source: config.sip.max_connections_per_source,
         idle_deadline: config.sip.connection_idle,
+        handshake_deadline: config.tls.handshake_timeout,
         throttle: ThrottlePolicy {
             per_account: config.auth.failures_per_account as usize,
             per_source: config.auth.failures_per_source as usize,
@@ -158,6 +164,8 @@ pub(super) async fn start_sip(
     let transport = TransportConfig {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
+        tls: config.sip.tls.clone(),
+        tls_config: certificates.map(Certificates::sip),
         limits,
         key: key.clone(),
         clock: Clock::new(move || clock.now()),
@@ -180,6 +188,7 @@ pub(super) async fn start_http(
     loaded: &Loaded,
     registry: Registry,
     (status, clock): (Arc<AtomicU8>, ProcessClock),
+    certificates: Option<&Certificates>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Vec<tokio::task::JoinHandle<()>>, ServeError> {
     let health = move || Health {
@@ -201,15 +210,28 @@ pub(super) async fn start_http(
     };
     let router = public_router(Public { health: Box::new(health), metrics: registry, page });
     let mut servers = Vec::new();
+    let limits = http_limits(config);
     for address in &config.http.bind {
-        let listener =
-            tokio::net::TcpListener::bind(address).await.map_err(|e| ServeError::Http(*address, e))?;
-        servers.push(tokio::spawn(serve_http(
-            listener,
-            router.clone(),
-            http_limits(config),
-            stopped.clone(),
-        )));
+        let listener = listen(address).await?;
+        servers.push(tokio::spawn(serve_http(listener, router.clone(), limits, stopped.clone())));
+    }
+    let protected = certificates.map(|certificates| (&config.http.tls_bind, certificates));
+    for (address, certificates) in
+        protected.iter().flat_map(|(list, certificates)| list.iter().map(move |one| (one, certificates)))
+    {
+        let listener = listen(address).await?;
+        let served = serve_https(listener, certificates.web(), router.clone(), limits, stopped.clone());
+        servers.push(tokio::spawn(served));
     }
     Ok(servers)
+}
+
+async fn listen(address: &SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| ServeError::Http(*address, error))
+}
+
+/// Our certificate, if anything listens with TLS.
+pub(super) fn certificates(config: &Config, clock: ProcessClock) -> Result<Option<Certificates>, TlsError> {
+    let wanted = !config.sip.tls.is_empty() || !config.http.tls_bind.is_empty();
+    wanted.then(|| Certificates::load(config, clock.now().wall)).transpose()
 }

@@ -30,8 +30,13 @@ pub(crate) fn check_exposure(
         report("profile", format!("{whose}, which prod does not allow"), own_passwords.clone());
     }
     let rtp: Vec<(&str, IpAddr)> = config.rtp.bind.iter().map(|ip| ("rtp.bind", *ip)).collect();
-    let sockets =
-        [("sip.udp", &config.sip.udp), ("sip.tcp", &config.sip.tcp), ("http.bind", &config.http.bind)];
+    let sockets = [
+        ("sip.udp", &config.sip.udp),
+        ("sip.tcp", &config.sip.tcp),
+        ("sip.tls", &config.sip.tls),
+        ("http.bind", &config.http.bind),
+        ("http.tls_bind", &config.http.tls_bind),
+    ];
     let sockets = sockets.iter().flat_map(|(key, list)| list.iter().map(|address| (*key, address.ip())));
     for (key, ip) in sockets.chain(rtp) {
         if !ip.is_loopback() {

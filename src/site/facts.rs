@@ -9,7 +9,9 @@ use crate::config::Config;
 pub fn facts(config: &Config, loaded: &Loaded) -> Vec<(String, String)> {
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: String| facts.push((name.to_string(), value));
-    for (name, addresses) in [("SIP over UDP", &config.sip.udp), ("SIP over TCP", &config.sip.tcp)] {
+    let sip = &config.sip;
+    let transports = [("SIP over UDP", &sip.udp), ("SIP over TCP", &sip.tcp), ("SIP over TLS", &sip.tls)];
+    for (name, addresses) in transports {
         for address in addresses {
             fact(name, reachable(address, &config.sip.public_host));
         }
@@ -31,6 +33,9 @@ pub fn facts(config: &Config, loaded: &Loaded) -> Vec<(String, String)> {
     }
     for address in &config.http.bind {
         fact("Web", format!("http://{address}/"));
+    }
+    for address in &config.http.tls_bind {
+        fact("Web", format!("https://{address}/"));
     }
     facts
 }
@@ -64,11 +69,13 @@ mod tests {
             told(&[("DIALTONE_SIP_TCP", "[::1]:5060")]),
             "SIP over UDP: 127.0.0.1:5060\n\
              SIP over TCP: [::1]:5060\n\
+             SIP over TLS: 127.0.0.1:5061\n\
              Domain, realm: dialtone\n\
              Accounts: 1001 to 1010\n\
              Password: dialtone-<number>, as in dialtone-1001\n\
              Dial first: *43 (Echo test)\n\
-             Web: http://127.0.0.1:8080/\n"
+             Web: http://127.0.0.1:8080/\n\
+             Web: https://127.0.0.1:8443/\n"
         );
     }
 

@@ -17,3 +17,4 @@ mod power_failure;
 mod register;
 mod sipp_calls;
 mod stopping;
+mod tls;

@@ -54,21 +54,32 @@ fn a_call_over_tcp_on_both_legs_has_sound_both_ways() {
     });
 }
 
-#[test]
-fn a_call_over_ipv6_has_sound_both_ways() {
-    scenario(|lab| {
+fn calls_over_ipv6(transport: Transport) {
+    scenario(move |lab| {
+        let both = "127.0.0.1:5060,[::1]:5060";
         let setup = Setup::shipped()
-            .with("DIALTONE_SIP_UDP", "127.0.0.1:5060,[::1]:5060")
+            .with("DIALTONE_SIP_UDP", both)
+            .with("DIALTONE_SIP_TCP", both)
             .with("DIALTONE_RTP_BIND", "127.0.0.1,::1");
         let server = Server::start(lab, setup);
-        Sipp::new(lab, "register.xml", "1002", 5080).set("PORT", 5080).ipv6().run();
-        let ben = phone(lab, "callee.xml", "1002", 5080).ipv6().listen();
-        caller(lab, "caller.xml", "1002").ipv6().run();
+        Sipp::new(lab, "register.xml", "1002", 5080).set("PORT", 5080).ipv6().over(transport).run();
+        let ben = phone(lab, "callee.xml", "1002", 5080).ipv6().over(transport).listen();
+        caller(lab, "caller.xml", "1002").ipv6().over(transport).run();
         ben.finish();
         let cdr = only(server.finish(1));
         answered(&cdr, Some("1002"), EndedBy::Caller);
         heard_both_ways(&cdr, 40);
     });
+}
+
+#[test]
+fn a_call_over_ipv6_has_sound_both_ways() {
+    calls_over_ipv6(Transport::Udp);
+}
+
+#[test]
+fn a_call_over_ipv6_and_tcp_has_sound_both_ways() {
+    calls_over_ipv6(Transport::Tcp);
 }
 
 #[test]

@@ -232,3 +232,28 @@ fn both_legs_of_a_call_are_on_one_worker_and_calls_spread() {
     phones[3].bye();
     world.finish();
 }
+
+/// RFC 3261 §13.3.1.1: a caller whose phone rings for long hears of it every minute.
+#[test]
+fn a_provisional_answer_is_repeated_every_minute() {
+    let world = World::with(|options| {
+        let ben = options.site.extensions.get_mut("1002").unwrap();
+        ben.ring_timeout = std::time::Duration::from_secs(600);
+    });
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite("1002");
+    bob.ring();
+    assert_eq!(alice.got("180 Ringing").len(), 1);
+    world.advance(59_999);
+    assert_eq!(alice.got("180 Ringing").len(), 1);
+    world.advance(1);
+    assert_eq!(alice.got("180 Ringing").len(), 2);
+    world.advance(120_000);
+    assert_eq!((alice.got("180 Ringing").len(), bob.got("INVITE").len()), (4, 1));
+    bob.answer();
+    alice.ack();
+    world.advance(120_000);
+    assert_eq!(alice.got("180 Ringing").len(), 4);
+    alice.bye();
+    world.finish();
+}

@@ -151,6 +151,16 @@ fn no_hop_is_left() {
     world.check_wire("max_forwards");
 }
 
+/// RFC 3261 §16.3 item 3 is for who forwards; a registrar and whoever is asked for its options do not.
+#[test]
+fn the_last_hop_may_be_the_last() {
+    let (_world, alice, _bob) = pair();
+    for method in [Method::Options, Method::Register] {
+        alice.request_with(method.clone(), "1001", |request| request.headers.set(Name::MaxForwards, "0"));
+        assert_eq!(alice.status(), 200, "{method:?}");
+    }
+}
+
 #[test]
 fn methods_that_are_unknown_or_not_here() {
     let (world, alice, _bob) = pair();

@@ -9,7 +9,7 @@ use dialtone_signaling::wire::{Credentials, FlowId, Path, Transport};
 
 use super::sdp::{Sdp, sdp};
 use super::site::{REALM, nonce_key};
-use super::world::{udp4, udp6};
+use super::world::{tls4, udp4, udp6};
 
 /// What the phone itself knows.
 pub struct Set {
@@ -73,11 +73,15 @@ impl Set {
 
     /// The way to it, as the transport sees it.
     pub fn path(&self) -> Path {
-        let local = if self.address.is_ipv4() { udp4() } else { udp6() };
+        let local = match (self.transport, self.address.is_ipv4()) {
+            (Transport::Tls, _) => tls4(),
+            (_, true) => udp4(),
+            (_, false) => udp6(),
+        };
         let flow = match (self.transport, self.address.is_ipv4()) {
             (Transport::Udp, true) => FlowId(1),
             (Transport::Udp, false) => FlowId(2),
-            (Transport::Tcp, _) => FlowId(100 + self.at as u64),
+            (Transport::Tcp | Transport::Tls, _) => FlowId(100 + self.at as u64),
         };
         Path { transport: self.transport, flow, local, remote: self.address }
     }
@@ -169,7 +173,11 @@ impl Set {
     }
 
     pub fn contact(&self) -> String {
-        let transport = if self.transport == Transport::Tcp { ";transport=tcp" } else { "" };
+        let transport = match self.transport {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+        };
         format!("<sip:{}@{}{transport}>", self.number, self.address)
     }
 

@@ -64,6 +64,10 @@ pub fn udp4() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 5060))
 }
 
+pub fn tls4() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 5061))
+}
+
 pub fn udp6() -> SocketAddr {
     "[2001:db8::1]:5060".parse().unwrap()
 }
@@ -107,6 +111,7 @@ impl World {
             socket(Transport::Udp, 1, udp4()),
             socket(Transport::Udp, 2, udp6()),
             socket(Transport::Tcp, 0, udp4()),
+            socket(Transport::Tls, 0, tls4()),
         ])));
         world.stock(options.ports);
         world
@@ -147,7 +152,7 @@ impl World {
         let address = address.parse().unwrap();
         let at = self.0.borrow().sets.len();
         let set = Set::new(number, transport, address, at);
-        if transport == Transport::Tcp {
+        if transport.is_reliable() {
             self.input(Input::Sip(SipInput::Transport(TransportEvent::FlowUp { path: set.path() })));
         }
         self.0.borrow_mut().sets.push(set);

@@ -9,6 +9,7 @@
 //! | `GET /calls/{id}/trace?messages=` | its ladder as text; with `messages=true` its SIP messages too |
 //! | `POST /calls/{id}/hangup` | ends it |
 //! | `POST /drain` | no new calls from now on |
+//! | `POST /certificates/reload` | reads the TLS certificates again; says what is in force |
 
 mod socket;
 #[cfg(test)]
@@ -71,6 +72,22 @@ pub trait Traces: Send + Sync + 'static {
     fn trace(&self, call: CallId) -> impl Future<Output = Option<CallText>> + Send;
 }
 
+/// What handshakes of TLS go by.
+pub trait Certificates: Send + Sync + 'static {
+    /// Reads certificates and trust again; what is in force now, for people.
+    ///
+    /// # Errors
+    /// Why not; then everything stays as it was.
+    fn reload(&self) -> Result<String, String>;
+}
+
+/// `POST /certificates/reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Whom the certificate is for, and how long it is good.
+    pub certificate: String,
+}
+
 /// `GET /version`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
@@ -80,6 +97,7 @@ pub struct Version {
 
 struct Admin<C, T> {
     version: String,
+    certificates: Box<dyn Certificates>,
     view: Arc<View>,
     control: C,
     traces: T,
@@ -115,7 +133,13 @@ struct TraceQuery {
 }
 
 /// The routes of the admin socket.
-pub fn admin_router<C: Control, T: Traces>(version: &str, view: Arc<View>, control: C, traces: T) -> Router {
+pub fn admin_router<C: Control, T: Traces>(
+    version: &str,
+    view: Arc<View>,
+    control: C,
+    traces: T,
+    certificates: Box<dyn Certificates>,
+) -> Router {
     Router::new()
         .route("/version", get(version_of::<C, T>))
         .route("/calls", get(calls::<C, T>))
@@ -123,11 +147,12 @@ pub fn admin_router<C: Control, T: Traces>(version: &str, view: Arc<View>, contr
         .route("/calls/{id}/trace", get(trace::<C, T>))
         .route("/calls/{id}/hangup", post(hang_up::<C, T>))
         .route("/drain", post(drain::<C, T>))
+        .route("/certificates/reload", post(reload_certificates::<C, T>))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async |method: Method| {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} has no meaning here"))
         })
-        .with_state(Arc::new(Admin { version: version.into(), view, control, traces }))
+        .with_state(Arc::new(Admin { version: version.into(), certificates, view, control, traces }))
 }
 
 type Shared<C, T> = State<Arc<Admin<C, T>>>;
@@ -177,6 +202,18 @@ async fn hang_up<C: Control, T: Traces>(
 
 async fn drain<C: Control, T: Traces>(State(admin): Shared<C, T>) -> Result<Json<Reply>, Problem> {
     admin.command(Command::Drain).await
+}
+
+async fn reload_certificates<C: Control, T: Traces>(
+    State(admin): Shared<C, T>,
+) -> Result<Json<Reloaded>, Problem> {
+    // Files are read; nobody else is to wait for the disk.
+    let reloaded = tokio::task::spawn_blocking(move || admin.certificates.reload()).await;
+    match reloaded {
+        Ok(Ok(certificate)) => Ok(Json(Reloaded { certificate })),
+        Ok(Err(why)) => Err(Problem::new(StatusCode::CONFLICT, why)),
+        Err(error) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
 }
 
 fn call_id(text: &str) -> Result<CallId, Problem> {

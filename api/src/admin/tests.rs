@@ -43,6 +43,15 @@ impl Traces for Desk {
     }
 }
 
+impl Certificates for Desk {
+    fn reload(&self) -> Result<String, String> {
+        match self.0.lock().unwrap().is_empty() {
+            true => Ok("certificate for pbx.example, good until 2031-01-01".into()),
+            false => Err("cert.pem: there is none; the one before stays in force".into()),
+        }
+    }
+}
+
 struct Rig {
     data: PathBuf,
     desk: Desk,
@@ -66,7 +75,7 @@ impl Rig {
         let view = Arc::new(View::new(10));
         feed(&view, [started(1), started(2)]);
         let desk = Desk::default();
-        let router = admin_router("1.2.3", view, desk.clone(), desk.clone());
+        let router = admin_router("1.2.3", view, desk.clone(), desk.clone(), Box::new(desk.clone()));
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(async move {
             serve(listener, router, limits, stopped).await;
@@ -132,6 +141,19 @@ async fn what_cannot_be_done_is_said_as_a_problem() {
     assert_eq!(status(client.post::<Reply>("/calls/c1-00000001-9/hangup").await.unwrap_err()), 404);
     let busy = client.post::<Reply>("/drain").await.unwrap_err();
     assert_eq!((busy.to_string().as_str(), status(busy)), ("the server is too busy; try again", 503));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn certificates_are_read_again_and_a_refusal_says_why() {
+    let rig = Rig::start();
+    let client = rig.client();
+    let reloaded: Reloaded = client.post("/certificates/reload").await.unwrap();
+    assert_eq!(reloaded.certificate, "certificate for pbx.example, good until 2031-01-01");
+    rig.desk.0.lock().unwrap().push(Command::Drain);
+    let refused = client.post::<Reloaded>("/certificates/reload").await.unwrap_err();
+    assert_eq!(refused.to_string(), "cert.pem: there is none; the one before stays in force");
+    assert_eq!(status(refused), 409);
     rig.stop().await;
 }
 

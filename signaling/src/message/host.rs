@@ -1,7 +1,7 @@
 //! Where a URI or a Via points: a name or an address (RFC 3261 §25.1 `host`).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nom::Parser;
 use nom::branch::alt;
@@ -117,11 +117,6 @@ pub(crate) fn push_host_port(out: &mut String, host: &Host, port: Option<u16>) {
         out.push(':');
         push_number(out, port);
     }
-}
-
-/// The socket address that these name, if the host is an address.
-pub(crate) fn socket_addr(host: &Host, port: u16) -> Option<SocketAddr> {
-    host.ip().map(|ip| SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 
 use nom::Parser;
@@ -12,7 +11,7 @@ use nom::sequence::{preceded, terminated};
 use serde::{Deserialize, Serialize};
 
 use super::grammar::{Malformed, Parsed};
-use super::host::{Host, host_port, push_host_port, socket_addr};
+use super::host::{Host, host_port, push_host_port};
 use super::params::{Of, Params, only_params, params};
 use super::write::Print;
 
@@ -127,12 +126,6 @@ impl Uri {
     /// Whether it asks for a `lr` next hop (RFC 3261 §19.1.1).
     pub fn is_loose(&self) -> bool {
         self.params.has("lr")
-    }
-
-    /// The socket address that it names, if its host is an address; the port's default is the scheme's.
-    pub fn socket_addr(&self) -> Option<SocketAddr> {
-        let default = if self.scheme == Scheme::Sips { 5061 } else { 5060 };
-        socket_addr(&self.host, self.port.unwrap_or(default))
     }
 
     /// Whether both name the same resource (RFC 3261 §19.1.4).

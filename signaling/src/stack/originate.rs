@@ -3,7 +3,7 @@
 use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegEvent, LegId, Now, Number, Party};
 
 use super::{SipOutput, Stack};
-use crate::message::{MAX_FORWARDS, Method, Name, Request};
+use crate::message::{MAX_FORWARDS, Method, Name, Request, Scheme};
 use crate::registrar::Binding;
 use crate::ua::{Calling, Leg, State, next_hop};
 use crate::wire::{Path, Transport};
@@ -44,7 +44,7 @@ impl Stack {
         headers.push(Name::To, identity.user(&endpoint, ""));
         headers.push(Name::CallId, self.tokens.call_id());
         headers.push(Name::CSeq, &b"1 INVITE"[..]);
-        headers.push(Name::Contact, identity.contact(path, id));
+        headers.push(Name::Contact, identity.contact(path, id, &binding.uri));
         headers.push(Name::UserAgent, identity.agent());
         identity.allow(headers);
         invite.set_body("application/sdp", leg.sdp.offer(offer));
@@ -56,15 +56,20 @@ impl Stack {
     /// How to reach a binding: the way that its REGISTER came while that stands, its contact otherwise.
     fn way_to(&self, binding: &Binding) -> Option<Path> {
         let uri = binding.uri.parse().ok()?;
-        let wants_tcp = uri.param("transport").is_some_and(|name| name.eq_ignore_ascii_case("tcp"));
-        let transport = if wants_tcp { Transport::Tcp } else { binding.path.transport };
+        let transport = match Transport::named_by(&uri) {
+            // UDP is what a phone says that names nothing: it does not speak against its connection.
+            None | Some(Transport::Udp) if uri.scheme != Scheme::Sips => binding.path.transport,
+            // Who came over TLS is not called in the clear.
+            Some(Transport::Tcp) if binding.path.transport == Transport::Tls => Transport::Tls,
+            named => named?,
+        };
         if transport == binding.path.transport && self.ways.stands(binding.path) {
             return Some(next_hop(&uri, &[], binding.path));
         }
         // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
         let remote = match transport {
             Transport::Udp => next_hop(&uri, &[], binding.path).remote,
-            Transport::Tcp => uri.socket_addr()?,
+            Transport::Tcp | Transport::Tls => transport.address_of(&uri)?,
         };
         self.ways.to(transport, remote, binding.path.local)
     }

@@ -27,7 +27,6 @@ impl Stack {
             _ if in_dialog() => Response::to(request, 481),
             Method::Options => match self.requires_too_much(request) {
                 Some(refusal) => refusal,
-                None if request.max_forwards() == Ok(0) => Response::to(request, 483),
                 None => self.capabilities(request),
             },
             Method::Register
@@ -85,7 +84,8 @@ impl Stack {
         if let Some(response) = self.requires_too_much(&request) {
             return self.respond(now, tx, response);
         }
-        if request.max_forwards() == Ok(0) {
+        // A call goes on from here, and may come back; everything else has arrived, however far it came.
+        if request.method == Method::Invite && request.max_forwards() == Ok(0) {
             return self.respond(now, tx, Response::to(&request, 483));
         }
         match self.authenticate(now, &request, path, credentials) {
@@ -263,7 +263,7 @@ impl Stack {
         let merged = Lookup::merged(&invite).share();
         self.offered.insert(Arc::clone(&merged), id);
         leg.offered = Some(merged);
-        leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer }));
+        leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer, provisional: None }));
         self.legs.insert(id, Box::new(leg));
         let ipv6 = path.remote.is_ipv6();
         out.push(SipOutput::Leg {

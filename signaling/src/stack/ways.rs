@@ -23,7 +23,7 @@ impl Ways {
         };
         match path.transport {
             Transport::Udp => self.sockets.iter().any(same),
-            Transport::Tcp => self.flows.contains(&path.flow),
+            Transport::Tcp | Transport::Tls => self.flows.contains(&path.flow),
         }
     }
 
@@ -42,7 +42,7 @@ impl Ways {
         if path.transport == Transport::Udp || path.flow == FlowId(0) || self.stands(path) {
             return path;
         }
-        let remote = target.parse().ok().and_then(|target| target.socket_addr());
+        let remote = target.parse().ok().and_then(|target| path.transport.address_of(&target));
         remote.and_then(|remote| self.to(path.transport, remote, path.local)).unwrap_or(path)
     }
 }

@@ -16,8 +16,9 @@ use super::flows::{Connection, Outgoing};
 use super::framer::{Frame, Framer, FramingError};
 use super::gate::Admission;
 use super::hub::Hub;
+use super::metrics::Count;
 use super::sink::Class;
-use crate::wire::{FlowId, Path, Ticket, Transport, TransportEvent};
+use crate::wire::{FlowId, Path, Ticket, TransportEvent};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
@@ -55,7 +56,8 @@ impl Opened {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut peer = Peer { hub: &hub, path, replies: self.replies, accepted: self.accepted };
         {
-            let write = self.outbox.write(&hub, &mut writer);
+            let sent = hub.metrics.sent(path.transport);
+            let write = self.outbox.write(&hub, sent, &mut writer);
             tokio::pin!(write);
             let lives = async {
                 peer.hub.deliver(Class::Kept, TransportEvent::FlowUp { path }).await;
@@ -93,11 +95,16 @@ struct Outbox {
 
 impl Outbox {
     /// Writes until the queue ends or the peer does not take more.
-    async fn write(&mut self, hub: &Hub, writer: &mut (impl AsyncWrite + Unpin)) {
+    async fn write(&mut self, hub: &Hub, sent: &Count, writer: &mut (impl AsyncWrite + Unpin)) {
         while let Some(outgoing) = self.queue.recv().await {
             self.writing = Some(outgoing.ticket);
-            match timeout(hub.limits.write_deadline, writer.write_all(&outgoing.payload)).await {
-                Ok(Ok(())) => hub.metrics.tcp_sent.add(),
+            let write = async {
+                writer.write_all(&outgoing.payload).await?;
+                // TLS keeps a record until it is whole.
+                writer.flush().await
+            };
+            match timeout(hub.limits.write_deadline, write).await {
+                Ok(Ok(())) => sent.add(),
                 Ok(Err(_)) => return,
                 Err(_) => return hub.metrics.slow_peers.add(),
             }
@@ -123,19 +130,21 @@ struct Peer<'a> {
 }
 
 impl Peer<'_> {
-    /// Reads until the peer ends, breaks the framing, or keeps us waiting too long.
+    /// Reads until the peer ends, breaks the framing, or keeps us waiting too long: in all for its first
+    /// message, whatever it says before; for each message from its first byte; and between messages.
     async fn read(&mut self, reader: &mut (impl AsyncRead + Unpin)) {
         let limits = &self.hub.limits;
         let mut framer = Framer::new(limits.message_bytes);
         let mut buffer = vec![0; READ_BYTES].into_boxed_slice();
         let mut half_read_since = None;
-        let mut patience = if self.accepted { limits.first_message_deadline } else { limits.idle_deadline };
+        let mut first_until = self.accepted.then(|| Instant::now() + limits.first_message_deadline);
         loop {
             let now = Instant::now();
             let deadline = match framer.is_half_read() {
                 true => *half_read_since.get_or_insert(now) + limits.half_read_deadline,
-                false => now + patience,
+                false => now + limits.idle_deadline,
             };
+            let deadline = first_until.map_or(deadline, |until| deadline.min(until));
             let Ok(read) = timeout_at(deadline, reader.read(&mut buffer)).await else {
                 return self.hub.metrics.connections_timed_out.add();
             };
@@ -149,7 +158,7 @@ impl Peer<'_> {
                 };
                 half_read_since = None;
                 if let Frame::Message(_) = frame {
-                    patience = limits.idle_deadline;
+                    first_until = None;
                 }
                 if !self.take(frame).await {
                     return;
@@ -168,8 +177,8 @@ impl Peer<'_> {
             }
             Frame::Message(message) => message,
         };
-        self.hub.metrics.tcp_received.add();
-        let arrival = self.hub.arrival(Transport::Tcp, self.path.remote);
+        self.hub.metrics.received(self.path.transport).add();
+        let arrival = self.hub.arrival(self.path.transport, self.path.remote);
         let (admission, alarm) = self.hub.gate.admit(message, arrival);
         self.hub.alarm(alarm);
         match admission {
@@ -201,7 +210,7 @@ impl Peer<'_> {
             FramingError::TooLarge { head, .. } => (head, 513),
             FramingError::NoLength { head } => (head, 400),
         };
-        let arrival = self.hub.arrival(Transport::Tcp, self.path.remote);
+        let arrival = self.hub.arrival(self.path.transport, self.path.remote);
         let answer = head.and_then(|head| self.hub.gate.answer_unframed(&head, status, arrival));
         if let Some(answer) = answer {
             self.reply(answer.payload);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
 use super::limits::Limits;
-use crate::wire::{FlowId, Path, Ticket, Transmit};
+use crate::wire::{FlowId, Path, Ticket, Transmit, Transport};
 
 /// A message on its way into a connection.
 #[derive(Debug)]
@@ -48,13 +48,19 @@ pub(super) enum Queued {
     Slow(Ticket),
 }
 
+/// The far end of a connection. The transport belongs to it: what is meant for TLS never leaves over TCP.
+pub(super) type Remote = (Transport, SocketAddr);
+
 /// All connections.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     open: HashMap<FlowId, Connection>,
-    by_remote: HashMap<SocketAddr, FlowId>,
+    by_remote: HashMap<Remote, FlowId>,
+    /// Accepted connections of each source, those whose handshake goes on among them.
     accepted_from: HashMap<IpAddr, usize>,
-    opening: HashMap<SocketAddr, Vec<Outgoing>>,
+    /// Accepted and not yet entered: their handshake goes on.
+    handshakes: usize,
+    opening: HashMap<Remote, Vec<Outgoing>>,
 }
 
 impl Flows {
@@ -63,45 +69,64 @@ impl Flows {
         self.open.len()
     }
 
-    /// Whether one more connection from `source` is within limits.
-    pub(super) fn may_accept(&self, source: IpAddr, limits: &Limits) -> bool {
+    /// Gives one more connection from `source` its place, if that is within limits. [`Flows::insert`] takes it,
+    /// or [`Flows::give_up`] gives it back.
+    pub(super) fn accept(&mut self, source: IpAddr, limits: &Limits) -> bool {
         let from_source = self.accepted_from.get(&source).copied().unwrap_or(0);
-        self.open.len() < limits.connections && from_source < limits.connections_per_source
+        let room = self.open.len() + self.handshakes < limits.connections
+            && from_source < limits.connections_per_source
+            && self.handshakes < limits.handshakes;
+        if room {
+            *self.accepted_from.entry(source).or_default() += 1;
+            self.handshakes += 1;
+        }
+        room
+    }
+
+    /// The handshake of a connection that was accepted came to nothing.
+    pub(super) fn give_up(&mut self, source: IpAddr) {
+        self.handshakes -= 1;
+        self.forget_source(source);
     }
 
     /// Adds an open connection.
     pub(super) fn insert(&mut self, connection: Connection) {
         let path = connection.path;
         if connection.accepted {
-            *self.accepted_from.entry(path.remote.ip()).or_default() += 1;
+            self.handshakes -= 1;
         }
-        self.by_remote.insert(path.remote, path.flow);
+        self.by_remote.insert((path.transport, path.remote), path.flow);
         self.open.insert(path.flow, connection);
     }
 
     /// Forgets a connection; its queue ends once written.
     pub(super) fn remove(&mut self, flow: FlowId) {
         let Some(connection) = self.open.remove(&flow) else { return };
-        let remote = connection.path.remote;
-        if self.by_remote.get(&remote) == Some(&flow) {
-            self.by_remote.remove(&remote);
+        let Path { transport, remote, .. } = connection.path;
+        if self.by_remote.get(&(transport, remote)) == Some(&flow) {
+            self.by_remote.remove(&(transport, remote));
         }
-        if !connection.accepted {
-            return;
+        if connection.accepted {
+            self.forget_source(remote.ip());
         }
-        if let Some(count) = self.accepted_from.get_mut(&remote.ip()) {
+    }
+
+    fn forget_source(&mut self, source: IpAddr) {
+        if let Some(count) = self.accepted_from.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
-                self.accepted_from.remove(&remote.ip());
+                self.accepted_from.remove(&source);
             }
         }
     }
 
     /// Queues a message: on its own connection, on another one to the same remote, or for one to be opened.
     pub(super) fn send(&mut self, transmit: Transmit, limits: &Limits) -> Queued {
-        let (remote, ticket) = (transmit.path.remote, transmit.ticket);
+        let (remote, ticket) = ((transmit.path.transport, transmit.path.remote), transmit.ticket);
         // A path that an earlier process stored may carry a number that now is somebody else's.
-        let own = self.open.get(&transmit.path.flow).filter(|connection| connection.path.remote == remote);
+        let leads_there =
+            |connection: &&Connection| (connection.path.transport, connection.path.remote) == remote;
+        let own = self.open.get(&transmit.path.flow).filter(leads_there);
         let other = self.by_remote.get(&remote).and_then(|flow| self.open.get(flow));
         if let Some(connection) = own.or(other) {
             return match connection.queue.try_send(transmit.into()) {
@@ -133,7 +158,7 @@ impl Flows {
     }
 
     /// What waited for a connection to `remote`, which is open now or never will be.
-    pub(super) fn opened(&mut self, remote: SocketAddr) -> Vec<Outgoing> {
+    pub(super) fn opened(&mut self, remote: Remote) -> Vec<Outgoing> {
         self.opening.remove(&remote).unwrap_or_default()
     }
 }
@@ -141,7 +166,6 @@ impl Flows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Transport;
 
     const REMOTE: &str = "192.0.2.1:5060";
 
@@ -156,6 +180,11 @@ mod tests {
         (Connection { path: path(flow, remote), queue, close, accepted: true }, received)
     }
 
+    fn enter(flows: &mut Flows, connection: Connection) {
+        assert!(flows.accept(connection.path.remote.ip(), &Limits::default()));
+        flows.insert(connection);
+    }
+
     fn transmit(flow: u64, remote: &str, ticket: u64) -> Transmit {
         Transmit { path: path(flow, remote), payload: Bytes::from_static(b"x"), ticket: Ticket(ticket) }
     }
@@ -165,8 +194,8 @@ mod tests {
         let (mut flows, limits) = (Flows::default(), Limits::default());
         let (first, mut to_first) = connection(1, REMOTE, 4);
         let (second, mut to_second) = connection(2, REMOTE, 4);
-        flows.insert(first);
-        flows.insert(second);
+        enter(&mut flows, first);
+        enter(&mut flows, second);
         assert!(matches!(flows.send(transmit(1, REMOTE, 1), &limits), Queued::Yes));
         assert_eq!(to_first.try_recv().unwrap().ticket, Ticket(1));
         flows.remove(FlowId(1));
@@ -183,7 +212,7 @@ mod tests {
     fn a_full_queue_closes_the_connection() {
         let (mut flows, limits) = (Flows::default(), Limits::default());
         let (first, _to_first) = connection(1, REMOTE, 1);
-        flows.insert(first);
+        enter(&mut flows, first);
         assert!(matches!(flows.send(transmit(1, REMOTE, 1), &limits), Queued::Yes));
         assert!(matches!(flows.send(transmit(1, REMOTE, 2), &limits), Queued::Slow(Ticket(2))));
         assert_eq!(flows.len(), 0);
@@ -197,7 +226,8 @@ mod tests {
         assert!(matches!(flows.send(transmit(0, REMOTE, 2), &limits), Queued::Yes));
         assert!(matches!(flows.send(transmit(0, REMOTE, 3), &limits), Queued::No(Ticket(3))));
         assert!(matches!(flows.send(transmit(0, "192.0.2.9:5060", 4), &limits), Queued::No(Ticket(4))));
-        let waiting: Vec<_> = flows.opened(REMOTE.parse().unwrap()).iter().map(|one| one.ticket.0).collect();
+        let waiting: Vec<_> =
+            flows.opened((Transport::Tcp, REMOTE.parse().unwrap())).iter().map(|one| one.ticket.0).collect();
         assert_eq!(waiting, [1, 2]);
     }
 
@@ -207,14 +237,39 @@ mod tests {
         let mut flows = Flows::default();
         let source = |text: &str| text.parse::<IpAddr>().unwrap();
         for (flow, remote) in [(1, "192.0.2.1:1"), (2, "192.0.2.1:2")] {
-            assert!(flows.may_accept(source("192.0.2.1"), &limits));
+            assert!(flows.accept(source("192.0.2.1"), &limits));
             flows.insert(connection(flow, remote, 1).0);
         }
-        assert!(!flows.may_accept(source("192.0.2.1"), &limits));
-        assert!(flows.may_accept(source("192.0.2.2"), &limits));
+        assert!(!flows.accept(source("192.0.2.1"), &limits));
+        assert!(flows.accept(source("192.0.2.2"), &limits));
+        assert!(!flows.accept(source("192.0.2.3"), &limits), "a handshake that goes on has its place");
         flows.insert(connection(3, "192.0.2.2:1", 1).0);
-        assert!(!flows.may_accept(source("192.0.2.3"), &limits));
+        assert!(!flows.accept(source("192.0.2.3"), &limits));
         flows.remove(FlowId(1));
-        assert!(flows.may_accept(source("192.0.2.1"), &limits));
+        assert!(flows.accept(source("192.0.2.1"), &limits));
+        flows.give_up(source("192.0.2.1"));
+        assert!(flows.accept(source("192.0.2.1"), &limits), "what came to nothing left its place");
+    }
+
+    #[test]
+    fn handshakes_are_counted_of_all_sources() {
+        let limits = Limits { handshakes: 1, ..Limits::default() };
+        let mut flows = Flows::default();
+        assert!(flows.accept([192, 0, 2, 1].into(), &limits));
+        assert!(!flows.accept([192, 0, 2, 2].into(), &limits));
+        flows.insert(connection(1, "192.0.2.1:1", 1).0);
+        assert!(flows.accept([192, 0, 2, 2].into(), &limits));
+    }
+
+    /// RFC 3261 §26.2.2: what is to be protected on its way is never sent where it is not.
+    #[test]
+    fn a_message_for_tls_never_takes_a_connection_without() {
+        let (mut flows, limits) = (Flows::default(), Limits::default());
+        let (plain, mut to_plain) = connection(1, REMOTE, 4);
+        enter(&mut flows, plain);
+        let mut for_tls = transmit(1, REMOTE, 1);
+        for_tls.path.transport = Transport::Tls;
+        assert!(matches!(flows.send(for_tls, &limits), Queued::Connect));
+        assert!(to_plain.try_recv().is_err());
     }
 }

@@ -145,7 +145,7 @@ impl Gate {
     /// The answer to a new request that the stack has no room for.
     pub(super) fn shed(&self, request: &Request, arrival: Arrival) -> Option<Answer> {
         let via = request.via().ok()?;
-        match self.refuse(&request.method, self.unavailable(request, self.shed_retry_after), &via, arrival) {
+        match self.refuse(&request.method, self.unavailable(request, self.shed_retry_after), via, arrival) {
             Admission::Answer(answer) => Some(answer),
             Admission::Deliver { .. } | Admission::Drop => None,
         }

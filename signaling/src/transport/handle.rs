@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::flows::Outgoing;
 use super::hub::Hub;
 use super::metrics::Metrics;
-use super::tcp;
+use super::stream;
 use super::udp::UdpPort;
 use crate::auth::Accounts;
 use crate::wire::{Path, Transmit, Transport};
@@ -21,7 +21,7 @@ impl TransportHandle {
     pub fn send(&self, transmit: Transmit) {
         let hub = &self.0;
         match transmit.path.transport {
-            Transport::Tcp => tcp::send(hub, transmit),
+            Transport::Tcp | Transport::Tls => stream::send(hub, transmit),
             Transport::Udp => match self.udp_port(&transmit.path) {
                 Some(port) => {
                     let target = transmit.path.remote;
@@ -35,7 +35,7 @@ impl TransportHandle {
     /// The bound addresses, in the order configured, with the ports that the system chose where 0 was asked for.
     pub fn locals(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.0.udp.iter().map(|port| (Transport::Udp, port.local));
-        udp.chain(self.0.tcp.iter().map(|local| (Transport::Tcp, *local))).collect()
+        udp.chain(self.0.listening.iter().copied()).collect()
     }
 
     /// Replaces the accounts; messages that are being checked finish with the old ones.

@@ -1,5 +1,6 @@
 //! What all sockets share: the gate, the way to the stack, the flows, and the way out.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use super::limits::Limits;
 use super::metrics::Metrics;
 use super::routes::Routes;
 use super::sink::{Class, Sink};
+use super::tls::TlsConfig;
 use super::udp::UdpPort;
 use crate::wire::{FlowId, Ticket, Transport, TransportEvent};
 
@@ -31,8 +33,9 @@ pub(super) struct Hub {
     pub(super) datagrams: Budget,
     pub(super) clock: Clock,
     pub(super) udp: Vec<UdpPort>,
-    /// Where we listen.
-    pub(super) tcp: Vec<SocketAddr>,
+    /// Where we accept connections.
+    pub(super) listening: Vec<(Transport, SocketAddr)>,
+    pub(super) tls: Option<TlsConfig>,
     pub(super) routes: Routes,
     pub(super) runtime: Handle,
     pub(super) sink: Box<dyn Sink>,
@@ -51,6 +54,22 @@ impl Hub {
     /// A flow id that was never given out.
     pub(super) fn new_flow(&self) -> FlowId {
         FlowId(self.next_flow.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What TLS handshakes go by.
+    ///
+    /// # Errors
+    /// We do not speak TLS: a way that an earlier process stored does not lead anywhere any more.
+    pub(super) fn tls(&self) -> io::Result<&TlsConfig> {
+        self.tls.as_ref().ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    /// The first listener of a transport that is of `remote`'s family.
+    pub(super) fn listening(&self, transport: Transport, remote: SocketAddr) -> Option<SocketAddr> {
+        let fits = |(kind, local): &&(Transport, SocketAddr)| {
+            *kind == transport && local.is_ipv4() == remote.is_ipv4()
+        };
+        self.listening.iter().find(fits).map(|(_, local)| *local)
     }
 
     /// The flows; held shortly, never over an await.

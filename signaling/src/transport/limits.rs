@@ -21,6 +21,10 @@ pub struct Limits {
     pub connections: usize,
     /// Accepted connections of one IP address.
     pub connections_per_source: usize,
+    /// Accepted connections whose TLS handshake goes on.
+    pub handshakes: usize,
+    /// For a TLS handshake with a peer that connected.
+    pub handshake_deadline: Duration,
     /// Messages waiting to be written to one connection; one more closes it.
     pub write_queue: usize,
     /// For one message to leave through a connection.
@@ -29,7 +33,7 @@ pub struct Limits {
     pub pending_connects: usize,
     /// Messages waiting for one connection to open.
     pub pending_queue: usize,
-    /// For a connection to open.
+    /// For a connection to open, its TLS handshake included.
     pub connect_deadline: Duration,
     /// Datagrams waiting for a socket whose buffer is full.
     pub datagram_queue: usize,
@@ -56,6 +60,8 @@ impl Default for Limits {
             idle_deadline: Duration::from_secs(2 * 3600),
             connections: 8192,
             connections_per_source: 1024,
+            handshakes: 512,
+            handshake_deadline: Duration::from_secs(10),
             write_queue: 256,
             write_deadline: Duration::from_secs(10),
             pending_connects: 256,

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::wire::Transport;
+
 /// A number that only grows, or for gauges, moves both ways.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -43,10 +45,14 @@ metrics! {
     udp_received,
     /// Whole messages that arrived over TCP.
     tcp_received,
+    /// Whole messages that arrived over TLS.
+    tls_received,
     /// Datagrams that left.
     udp_sent,
     /// Messages written to TCP connections.
     tcp_sent,
+    /// Messages written to TLS connections.
+    tls_sent,
     /// Messages handed to the stack.
     delivered,
     /// Keep-alives: empty datagrams and CRLF pings.
@@ -89,14 +95,36 @@ metrics! {
     connections_refused,
     /// Connections closed at a deadline for reading.
     connections_timed_out,
+    /// TLS handshakes of peers that failed or took too long.
+    handshakes_failed,
     /// Connections accepted.
     connections_accepted,
     /// Connections that we opened.
     connections_opened,
-    /// Connections that we could not open.
+    /// Connections that we could not open, or whose peer did not prove who it is.
     connects_failed,
     /// Connections now (gauge).
     connections,
+}
+
+impl Metrics {
+    /// Whole messages that arrived over a transport.
+    pub(super) fn received(&self, transport: Transport) -> &Count {
+        match transport {
+            Transport::Udp => &self.udp_received,
+            Transport::Tcp => &self.tcp_received,
+            Transport::Tls => &self.tls_received,
+        }
+    }
+
+    /// Messages that left over a transport.
+    pub(super) fn sent(&self, transport: Transport) -> &Count {
+        match transport {
+            Transport::Udp => &self.udp_sent,
+            Transport::Tcp => &self.tcp_sent,
+            Transport::Tls => &self.tls_sent,
+        }
+    }
 }
 
 #[cfg(test)]

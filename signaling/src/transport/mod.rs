@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! udp: one task per socket ─┐                              ┌─▶ Sink (the control thread's queue)
-//! tcp: one task per         ├─▶ gate: parse, check, digest ┤
+//! tcp, tls: one task per    ├─▶ gate: parse, check, digest ┤
 //!      listener, connection ┘                              └─▶ 400, 401, 503 … at once, stateless
 //!
 //! TransportHandle::send ──▶ socket, or the connection's bounded queue, or a new connection
@@ -28,7 +28,8 @@ mod limits;
 mod metrics;
 mod routes;
 mod sink;
-mod tcp;
+mod stream;
+mod tls;
 mod udp;
 mod via;
 
@@ -54,6 +55,7 @@ pub use handle::TransportHandle;
 pub use limits::Limits;
 pub use metrics::{Count, Metrics};
 pub use sink::{Class, Sink};
+pub use tls::TlsConfig;
 pub use via::stamp_via;
 
 use budget::Budget;
@@ -74,6 +76,10 @@ pub struct TransportConfig {
     pub udp: Vec<SocketAddr>,
     /// Where connections are accepted; the same rules.
     pub tcp: Vec<SocketAddr>,
+    /// Where connections with TLS are accepted; the same rules.
+    pub tls: Vec<SocketAddr>,
+    /// How they, and those that we open, are protected; `None` without TLS.
+    pub tls_config: Option<TlsConfig>,
     /// Bounds.
     pub limits: Limits,
     /// Seals nonces; the stack needs the same one if it issues challenges itself.
@@ -114,7 +120,7 @@ impl Transports {
         accounts: Arc<Accounts>,
         sink: impl Sink,
     ) -> Result<Transports, StartError> {
-        let TransportConfig { udp, tcp, limits, key, clock } = config;
+        let TransportConfig { udp, tcp, tls, tls_config, limits, key, clock } = config;
         let (mut ports, mut lates) = (Vec::new(), Vec::new());
         // 0 is no flow.
         for (flow, address) in (1..).zip(udp) {
@@ -124,11 +130,12 @@ impl Transports {
             lates.push(late);
         }
         let (mut listeners, mut listening) = (Vec::new(), Vec::new());
-        for address in tcp {
-            let bind = |source| StartError::Bind { transport: Transport::Tcp, address, source };
-            let listener = tcp::listen(address).map_err(bind)?;
-            listening.push(listener.local_addr().map_err(bind)?);
-            listeners.push(listener);
+        let tcp = tcp.into_iter().map(|address| (Transport::Tcp, address));
+        for (transport, address) in tcp.chain(tls.into_iter().map(|address| (Transport::Tls, address))) {
+            let bind = |source| StartError::Bind { transport, address, source };
+            let listener = stream::listen(address).map_err(bind)?;
+            listening.push((transport, listener.local_addr().map_err(bind)?));
+            listeners.push((transport, listener));
         }
 
         let metrics = Arc::new(Metrics::default());
@@ -143,7 +150,8 @@ impl Transports {
             metrics,
             clock,
             udp: ports,
-            tcp: listening,
+            listening,
+            tls: tls_config,
             routes: Routes::default(),
             runtime: Handle::current(),
             sink: Box::new(sink),
@@ -158,8 +166,8 @@ impl Transports {
             hub.spawn(udp::receive(hub.clone(), index));
             hub.spawn(udp::send_late(hub.clone(), index, late));
         }
-        for listener in listeners {
-            hub.spawn(tcp::accept(hub.clone(), listener));
+        for (transport, listener) in listeners {
+            hub.spawn(stream::accept(hub.clone(), transport, listener));
         }
         Ok(Transports { handle: TransportHandle(hub), stop, ended })
     }
@@ -170,7 +178,7 @@ impl Transports {
     }
 
     /// Stops receiving, writes what is queued on connections, closes them, and waits for it, three seconds at
-    /// most. Whatever is sent afterwards over TCP fails.
+    /// most. Whatever is sent afterwards over a connection fails.
     pub async fn shutdown(mut self) {
         *self.handle.0.alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // Nobody listening means that every task has ended already.

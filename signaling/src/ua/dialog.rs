@@ -9,8 +9,8 @@ use dialtone_core::LegId;
 use super::Identity;
 use super::tokens::Tokens;
 use crate::message::{
-    CSeq, HeaderError, Host, MAX_FORWARDS, Method, Name, NameAddr, Print, RawUri, Request, Response, Uri,
-    Value, push_number,
+    CSeq, HeaderError, Host, MAX_FORWARDS, Method, Name, NameAddr, Print, RawUri, Request, Response, Scheme,
+    Uri, Value, push_number,
 };
 use crate::stack::Ways;
 use crate::wire::{Path, Transport};
@@ -163,7 +163,7 @@ pub(crate) fn next_hop(target: &Uri, routes: &[NameAddr], way: Path) -> Path {
             let port = target.port.unwrap_or(way.transport.default_port());
             Path { remote: SocketAddr::new(ip, port), ..way }
         }
-        (Some(_), Transport::Tcp) | (None, _) => way,
+        (Some(_), Transport::Tcp | Transport::Tls) | (None, _) => way,
     }
 }
 
@@ -184,14 +184,16 @@ impl Identity {
     }
 
     /// The Contact with which a peer reaches us over `path`. Its user names the leg, so that a trace shows what
-    /// belongs together.
-    pub(crate) fn contact(&self, path: Path, leg: LegId) -> String {
+    /// belongs together. When `asked` is a SIPS URI, it is one too (RFC 3261 §8.1.1.8, §12.1.1).
+    pub(crate) fn contact(&self, path: Path, leg: LegId, asked: &RawUri) -> String {
+        let secure =
+            path.transport == Transport::Tls && asked.parse().is_ok_and(|asked| asked.scheme == Scheme::Sips);
         let mut contact = String::with_capacity(96);
-        contact.push_str("<sip:");
+        contact.push_str(if secure { "<sips:" } else { "<sip:" });
         // Writing to a string cannot fail.
         let _ = write!(contact, "{leg}@");
         self.push_address(path, &mut contact);
-        if path.transport != Transport::Udp {
+        if !secure && path.transport != Transport::Udp {
             contact.push_str(";transport=");
             contact.push_str(path.transport.uri());
         }

@@ -1,15 +1,20 @@
 //! The called side of a leg until it is answered: RFC 3261 §13.3.
 
-use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent};
+use std::time::Duration;
+
+use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent, Mono};
 
 use super::Desk;
 use super::cause::status_of;
 use super::dialog::Dialog;
 use super::leg::{Leg, State, refusal};
 use super::session::Session;
-use crate::message::Request;
+use crate::message::{Request, Response};
 use crate::transaction::TxId;
 use crate::wire::Path;
+
+/// A provisional answer is repeated this often, or a proxy on the way gives the call up (RFC 3261 §13.3.1.1).
+const PROVISIONAL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Somebody calls and has not been answered.
 pub(crate) struct Offered {
@@ -19,6 +24,14 @@ pub(crate) struct Offered {
     pub tag: String,
     /// Whether they made the offer; otherwise our 200 makes it.
     pub has_offer: bool,
+    /// The last provisional answer, and when it is due again.
+    pub provisional: Option<(Mono, Response)>,
+}
+
+impl Offered {
+    pub fn deadline(&self) -> Option<Mono> {
+        self.provisional.as_ref().map(|(at, _)| *at)
+    }
 }
 
 impl Leg {
@@ -50,11 +63,24 @@ impl Leg {
             response.set_body("application/sdp", self.write_answer(&early, true));
         }
         desk.respond(tx, &response);
+        if let State::Offered(offered) = &mut self.state {
+            offered.provisional = Some((desk.now.mono + PROVISIONAL_AGAIN, response));
+        }
+    }
+
+    /// Repeats the last provisional answer when it is due.
+    pub(crate) fn expire_offered(&mut self, desk: &mut Desk<'_>) {
+        let State::Offered(offered) = &mut self.state else { return };
+        let now = desk.now.mono;
+        if let Some((at, response)) = offered.provisional.as_mut().filter(|(at, _)| *at <= now) {
+            *at = now + PROVISIONAL_AGAIN;
+            desk.respond(offered.tx, response);
+        }
     }
 
     fn answer(&mut self, desk: &mut Desk<'_>, local: &Description) {
         let State::Offered(offered) = std::mem::replace(&mut self.state, State::Gone) else { return };
-        let Offered { tx, invite, path, tag, has_offer } = *offered;
+        let Offered { tx, invite, path, tag, has_offer, provisional: _ } = *offered;
         let Ok(dialog) = Dialog::uas(&invite, path, &tag) else {
             // The INVITE was checked when it came: this cannot be, and it is no reason to crash.
             desk.dialogs.remove(&tag);

@@ -14,7 +14,7 @@ use super::cause::{reason_value, status_of};
 use super::inbound::Offered;
 use super::outbound::Calling;
 use super::session::Session;
-use crate::message::{self, Headers, Method, Name, Request, Response};
+use crate::message::{self, Headers, Method, Name, RawUri, Request, Response};
 use crate::sdp::{CONTENT_TYPE, Origin, RemoteSdp, SdpWriter};
 use crate::wire::Path;
 
@@ -101,7 +101,8 @@ impl Leg {
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
         match &self.state {
-            State::Offered(_) | State::Gone => None,
+            State::Offered(offered) => offered.deadline(),
+            State::Gone => None,
             State::Calling(calling) => calling.deadline(),
             State::Up(session) => session.deadline(),
         }
@@ -121,8 +122,8 @@ impl Leg {
     }
 
     /// The extension's name at which our contacts are addressed.
-    pub fn contact(&self, desk: &Desk<'_>, path: Path) -> String {
-        desk.identity.contact(path, self.id)
+    pub fn contact(&self, desk: &Desk<'_>, path: Path, asked: &RawUri) -> String {
+        desk.identity.contact(path, self.id, asked)
     }
 
     /// An answer to a request of theirs within this leg, with what every answer of a dialog carries.
@@ -138,7 +139,7 @@ impl Leg {
         response.tag_to(|| tag);
         if status < 300 && request.method == Method::Invite {
             response.headers.copy(&Name::RecordRoute, &request.headers);
-            response.headers.push(Name::Contact, self.contact(desk, path));
+            response.headers.push(Name::Contact, self.contact(desk, path, &request.uri));
         }
         desk.identity.sign(&mut response);
         response

@@ -325,7 +325,8 @@ impl Leg {
         session.dialog.look_for(desk.ways);
         let mut request = session.dialog.request(Method::Invite, desk.identity, desk.tokens);
         let path = session.dialog.path;
-        request.headers.push(Name::Contact, desk.identity.contact(path, *id));
+        let contact = desk.identity.contact(path, *id, &session.dialog.target);
+        request.headers.push(Name::Contact, contact);
         desk.identity.allow(&mut request.headers);
         request.set_body("application/sdp", sdp.offer(&offer));
         let tx = desk.tx.send(desk.now.mono, request, path, Some(*id), desk.tx_out);

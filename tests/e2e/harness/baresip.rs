@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -67,6 +67,8 @@ pub struct Phone {
     pub answers: Answers,
     /// What it says; at the rate of its codec.
     pub says: Sound,
+    /// The certificate that it believes over TLS; the server's own when there is none.
+    pub trusts: Option<PathBuf>,
 }
 
 /// A phone that runs and is registered.
@@ -81,7 +83,12 @@ impl Phone {
     /// Over UDP, with PCMU, saying a sine of so many hertz for longer than any call.
     pub fn new(number: &'static str, port: u16, hz: f64) -> Phone {
         let (transport, voice, answers) = (Transport::Udp, Voice::Pcmu, Answers::WhenTold);
-        Phone { number, port, transport, voice, answers, says: tone(voice, hz) }
+        Phone { number, port, transport, voice, answers, says: tone(voice, hz), trusts: None }
+    }
+
+    /// Believes this certificate and no other.
+    pub fn trusting(self, certificate: &Path) -> Phone {
+        Phone { trusts: Some(certificate.into()), ..self }
     }
 
     /// Picks up by itself.
@@ -105,7 +112,13 @@ impl Phone {
         let recordings = folder.join("recordings");
         fs::create_dir_all(&recordings).unwrap();
         self.says.write(&folder.join("says.wav"), self.voice.channels());
-        fs::write(folder.join("config"), self.config(&folder.to_string_lossy())).unwrap();
+        let mut config = self.config(&folder.to_string_lossy());
+        if self.transport == Transport::Tls {
+            // Whom to believe; this version may or may not look.
+            let trusted = self.trusts.clone().unwrap_or_else(|| server.certificate());
+            config.push_str(&format!("sip_cafile {}\n", trusted.display()));
+        }
+        fs::write(folder.join("config"), config).unwrap();
         fs::write(folder.join("accounts"), self.account()).unwrap();
 
         let registered = server.metric("dialtone_sip_bindings") + 1.0;
@@ -158,12 +171,16 @@ impl Phone {
 
     fn account(&self) -> String {
         let number = self.number;
-        let transport = if self.transport == Transport::Tcp { "tcp" } else { "udp" };
+        let transport = match self.transport {
+            Transport::Udp => "127.0.0.1:5060;transport=udp",
+            Transport::Tcp => "127.0.0.1:5060;transport=tcp",
+            Transport::Tls => "127.0.0.1:5061;transport=tls",
+        };
         let answers = if self.answers == Answers::AtOnce { "auto" } else { "manual" };
         let codec = self.voice.name();
         format!(
             "<sip:{number}@127.0.0.1>;auth_user={number};auth_pass=dialtone-{number};\
-             outbound=\"sip:127.0.0.1:5060;transport={transport}\";regint=300;\
+             outbound=\"sip:{transport}\";regint=300;\
              answermode={answers};audio_codecs={codec}\n"
         )
     }

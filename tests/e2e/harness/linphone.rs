@@ -21,11 +21,23 @@ pub struct Linphone {
 impl Linphone {
     /// Starts it and waits until it is registered.
     pub fn start(lab: &Lab, server: &Server<'_>, number: &str, port: u16) -> Linphone {
+        Linphone::start_at(lab, server, number, port, "sip:127.0.0.1:5060")
+    }
+
+    /// The same over TLS; it believes the server's certificate and no other, and asks for a name because its
+    /// library does not find addresses in certificates.
+    pub fn start_over_tls(lab: &Lab, server: &Server<'_>, number: &str, port: u16) -> Linphone {
+        Linphone::start_at(lab, server, number, port, "sip:localhost:5061;transport=tls")
+    }
+
+    fn start_at(lab: &Lab, server: &Server<'_>, number: &str, port: u16, proxy: &str) -> Linphone {
         let home = lab.path(&format!("linphone-{number}"));
         fs::create_dir_all(home.join(".local/share/linphone")).unwrap();
         let voice = port + 20_000;
+        let trusted = server.certificate();
+        let trusted = trusted.display();
         let settings = format!(
-            "[sip]\nsip_port={port}\nsip_tcp_port=-2\nsip_tls_port=-2\nuse_ipv6=0\n\
+            "[sip]\nroot_ca={trusted}\nverify_server_certs=1\nverify_server_cn=1\nsip_port={port}\nsip_tcp_port=-2\nsip_tls_port=-2\nuse_ipv6=0\n\
              register_only_when_network_is_up=0\n[rtp]\naudio_rtp_port={voice}\n"
         );
         fs::write(home.join("settings"), settings).unwrap();
@@ -41,7 +53,7 @@ impl Linphone {
         phone.expect("linphonec>");
         phone.command("soundcard use files");
         phone.expect("Using wav files");
-        phone.command(&format!("register sip:{number}@127.0.0.1 sip:127.0.0.1:5060 dialtone-{number}"));
+        phone.command(&format!("register sip:{number}@127.0.0.1 {proxy} dialtone-{number}"));
         server.wait_for_metric("dialtone_sip_bindings", registered);
         phone
     }

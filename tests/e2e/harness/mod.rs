@@ -3,6 +3,7 @@
 mod baresip;
 mod lab;
 mod linphone;
+mod pesq;
 mod poll;
 mod process;
 mod record;
@@ -12,9 +13,10 @@ pub mod sipsak;
 mod sound;
 mod sys;
 
-pub use baresip::{Phone, Voice};
+pub use baresip::{Baresip, Phone, Voice};
 pub use lab::{Lab, scenario};
 pub use linphone::Linphone;
+pub use pesq::pesq;
 pub use poll::eventually;
 pub use record::{answered, heard_both_ways, only};
 pub use server::{Server, Setup};

@@ -102,6 +102,24 @@ impl<'l> Server<'l> {
         self.process.signal(libc::SIGKILL);
     }
 
+    /// The file of the self-signed certificate that it made.
+    pub fn certificate(&self) -> PathBuf {
+        self.data.join("tls/certificate.pem")
+    }
+
+    /// Runs the program's command line against it; whether it succeeded, and what it printed.
+    pub fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dialtone"));
+        let output = command.args(arguments).arg("--data").arg(&self.data).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    }
+
+    /// Asks it to read its certificates again.
+    pub fn hang_up(&self) {
+        self.process.signal(libc::SIGHUP);
+    }
+
     /// Asks it to stop.
     pub fn terminate(&self) {
         self.process.signal(libc::SIGTERM);

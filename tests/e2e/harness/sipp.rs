@@ -14,6 +14,8 @@ use super::process::Process;
 pub enum Transport {
     Udp,
     Tcp,
+    /// Not of SIPp: Debian's cannot.
+    Tls,
 }
 
 /// A SIPp before it starts.

@@ -145,7 +145,8 @@ Contact: \"Caller\" <sip:caller@[2001:db8::1]:5060;maddr=[2001:db8::2]>, sip:[::
     request.check().unwrap();
     let via = request.via().unwrap();
     assert_eq!(via.sent_by(), "[2001:db8::9]:5060");
-    assert_eq!(request.uri.parse().unwrap().socket_addr(), Some("[2001:db8::10]:5070".parse().unwrap()));
+    let target = request.uri.parse().unwrap();
+    assert_eq!((target.host.ip(), target.port), (Some("2001:db8::10".parse().unwrap()), Some(5070)));
     let ContactList::List(contacts) = request.contacts().unwrap() else { panic!() };
     assert_eq!(contacts[0].uri.param("maddr"), Some("[2001:db8::2]"));
     assert_eq!(contacts[1].uri.host, Host::parse("::1").unwrap());

@@ -2,7 +2,9 @@
 
 mod digest;
 mod gate;
+mod identity;
 mod phone;
 mod streams;
+mod tls;
 mod udp;
 mod world;

@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::phone::Text;
 use super::world::{Client, Setup, World, soon};
 use crate::message::Message;
+use crate::transport::Limits;
 use crate::transport::connection::Opened;
-use crate::transport::{Framer, Limits};
 use crate::wire::{FlowId, Path, Ticket, Transmit, Transport, TransportEvent};
 
 fn ping(call_id: &str) -> String {
@@ -118,7 +118,7 @@ async fn a_connection_is_opened_for_what_is_sent_and_used_again() {
         world.handle.send(transmit(path, ping(call_id), 1));
     }
     let (stream, _) = soon(phone.accept()).await.unwrap();
-    let mut phone = Client::Tcp(stream, Box::new(Framer::new(65_535)));
+    let mut phone = Client::tcp(stream);
     let up = flow_up(&mut world).await;
     assert_eq!((up.remote, up.local), (path.remote, path.local));
     for call_id in ["one", "two"] {
@@ -203,6 +203,7 @@ async fn on_virtual_time(world: &mut World, accepted: bool) -> (DuplexStream, Pa
     };
     let hub = world.handle.0.clone();
     let (connection, opened) = Opened::new(path, accepted, hub.limits.write_queue);
+    assert!(!accepted || hub.flows().accept(path.remote.ip(), &hub.limits));
     hub.flows().insert(connection);
     assert!(hub.spawn(opened.run(Arc::clone(&hub), ours)));
     assert_eq!(flow_up(world).await, path);
@@ -221,6 +222,26 @@ async fn who_says_nothing_is_closed_after_a_while() {
     let down = world.event_within(Duration::from_secs(3600)).await;
     assert!(matches!(down, TransportEvent::FlowDown { flow } if flow == path.flow));
     assert_eq!(begun.elapsed().as_secs(), 30);
+    assert_eq!(world.metrics().connections_timed_out.get(), 1);
+}
+
+/// RFC 5626 §4.4.1: a ping is answered, and it is no message: who never sends one keeps no connection.
+#[tokio::test(start_paused = true)]
+async fn who_only_pings_is_closed_after_the_same_while() {
+    let mut world = world_without_sockets().await;
+    let (mut theirs, path) = on_virtual_time(&mut world, true).await;
+    let begun = tokio::time::Instant::now();
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    // Writing fails once the connection is gone.
+    while theirs.write_all(b"\r\n\r\n").await.is_ok() {
+        let mut pong = [0; 2];
+        if theirs.read_exact(&mut pong).await.is_err() {
+            break;
+        }
+        every_second.tick().await;
+    }
+    assert!((30..=31).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert_eq!(flow_down(&mut world).await, path.flow);
     assert_eq!(world.metrics().connections_timed_out.get(), 1);
 }
 

@@ -122,6 +122,8 @@ async fn an_address_that_is_taken_is_named() {
     let config = crate::transport::TransportConfig {
         udp: vec![taken],
         tcp: vec![],
+        tls: vec![],
+        tls_config: None,
         limits: Default::default(),
         key: crate::auth::NonceKey::new([0; 32]),
         clock: crate::transport::Clock::new(dialtone_core::Now::default),

@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dialtone_core::{Mono, Now, Wall};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
+use super::identity::Identity;
 use super::phone::REALM;
 use crate::auth::{Accounts, NonceKey};
 use crate::message::{Message, Request, Response};
@@ -68,6 +71,8 @@ pub(super) struct World {
     pub(super) handle: TransportHandle,
     pub(super) events: mpsc::Receiver<TransportEvent>,
     pub(super) hands: Hands,
+    /// Who we are over TLS; the transport holds no other.
+    pub(super) identity: Identity,
 }
 
 impl World {
@@ -80,18 +85,21 @@ impl World {
             }
             sender.try_send(event).map_err(|error| Box::new(error.into_inner()))
         };
+        let identity = Identity::new();
         let hands = Hands::default();
         let clock = hands.clone();
         let addresses: Vec<SocketAddr> = setup.addresses.iter().map(|one| one.parse().unwrap()).collect();
         let config = TransportConfig {
             udp: addresses.clone(),
-            tcp: addresses,
+            tcp: addresses.clone(),
+            tls: addresses,
+            tls_config: Some(identity.config()),
             limits: setup.limits,
             key: NonceKey::new([3; 32]),
             clock: Clock::new(move || clock.now()),
         };
         let transports = Transports::start(config, accounts(), sink).await.unwrap();
-        World { handle: transports.handle(), transports, events, hands }
+        World { handle: transports.handle(), transports, events, hands, identity }
     }
 
     pub(super) fn metrics(&self) -> Arc<Metrics> {
@@ -129,9 +137,13 @@ impl World {
                 socket.connect(server).await.unwrap();
                 Client::Udp(socket)
             }
-            Transport::Tcp => {
+            Transport::Tcp => Client::tcp(soon(TcpStream::connect(server)).await.unwrap()),
+            Transport::Tls => {
                 let stream = soon(TcpStream::connect(server)).await.unwrap();
-                Client::Tcp(stream, Box::new(Framer::new(65_535)))
+                let address = stream.local_addr().unwrap();
+                let connector = TlsConnector::from(self.identity.client());
+                let stream = soon(connector.connect(ServerName::from(server.ip()), stream)).await.unwrap();
+                Client::stream(stream, address)
             }
         }
     }
@@ -142,6 +154,10 @@ impl World {
 
     pub(super) async fn tcp_client(&self) -> Client {
         self.client(Transport::Tcp, false).await
+    }
+
+    pub(super) async fn tls_client(&self) -> Client {
+        self.client(Transport::Tls, false).await
     }
 
     /// The next event.
@@ -176,17 +192,31 @@ impl World {
     }
 }
 
+/// Both ways of a stream.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
 /// The far end of a socket.
 pub(super) enum Client {
     Udp(UdpSocket),
-    Tcp(TcpStream, Box<Framer>),
+    Stream { io: Box<dyn Io>, address: SocketAddr, framer: Box<Framer> },
 }
 
 impl Client {
+    pub(super) fn tcp(stream: TcpStream) -> Client {
+        let address = stream.local_addr().unwrap();
+        Client::stream(stream, address)
+    }
+
+    pub(super) fn stream(io: impl Io + 'static, address: SocketAddr) -> Client {
+        Client::Stream { io: Box::new(io), address, framer: Box::new(Framer::new(65_535)) }
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         match self {
             Client::Udp(socket) => socket.local_addr().unwrap(),
-            Client::Tcp(stream, _) => stream.local_addr().unwrap(),
+            Client::Stream { address, .. } => *address,
         }
     }
 
@@ -195,7 +225,10 @@ impl Client {
             Client::Udp(socket) => {
                 soon(socket.send(bytes.as_ref())).await.unwrap();
             }
-            Client::Tcp(stream, _) => soon(stream.write_all(bytes.as_ref())).await.unwrap(),
+            Client::Stream { io, .. } => {
+                soon(io.write_all(bytes.as_ref())).await.unwrap();
+                soon(io.flush()).await.unwrap();
+            }
         }
     }
 
@@ -207,12 +240,12 @@ impl Client {
                 let len = soon(socket.recv(&mut buffer)).await.unwrap();
                 Some(Message::parse(buffer[..len].to_vec().into()).unwrap())
             }
-            Client::Tcp(stream, framer) => loop {
+            Client::Stream { io, framer, .. } => loop {
                 if let Some(Frame::Message(message)) = framer.next().unwrap() {
                     return Some(Message::parse(message).unwrap());
                 }
                 // A reset is an end too: the server closed with something of ours unread.
-                match soon(stream.read(&mut buffer)).await {
+                match soon(io.read(&mut buffer)).await {
                     Ok(len @ 1..) => framer.push(&buffer[..len]),
                     Ok(0) | Err(_) => return None,
                 }
@@ -235,9 +268,9 @@ impl Client {
 
     /// The next `len` bytes of a connection.
     pub(super) async fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let Client::Tcp(stream, _) = self else { panic!("no stream") };
+        let Client::Stream { io, .. } = self else { panic!("no stream") };
         let mut bytes = vec![0; len];
-        soon(stream.read_exact(&mut bytes)).await.unwrap();
+        soon(io.read_exact(&mut bytes)).await.unwrap();
         bytes
     }
 }

@@ -1,4 +1,4 @@
-//! Listening, accepting within limits, and connecting on demand (RFC 3261 §18.1, §18.2).
+//! TCP, with or without TLS: listening, accepting within limits, and connecting on demand (RFC 3261 §18.1, §18.2).
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use super::connection::Opened;
-use super::flows::{Connection, Outgoing, Queued};
+use super::flows::{Connection, Outgoing, Queued, Remote};
 use super::hub::Hub;
 use crate::wire::{Path, Transmit, Transport};
 
@@ -41,11 +43,11 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until everything ends.
-pub(super) async fn accept(hub: Arc<Hub>, listener: TcpListener) {
+pub(super) async fn accept(hub: Arc<Hub>, transport: Transport, listener: TcpListener) {
     let accept = async {
         loop {
             match listener.accept().await {
-                Ok((stream, remote)) => admit(&hub, stream, remote),
+                Ok((stream, remote)) => admit(&hub, transport, stream, remote),
                 Err(error) => {
                     tracing::warn!(%error, "connection not accepted");
                     pause(ACCEPT_PAUSE).await;
@@ -59,15 +61,44 @@ pub(super) async fn accept(hub: Arc<Hub>, listener: TcpListener) {
     }
 }
 
-fn admit(hub: &Arc<Hub>, stream: TcpStream, remote: SocketAddr) {
+fn admit(hub: &Arc<Hub>, transport: Transport, stream: TcpStream, remote: SocketAddr) {
     let Ok(local) = stream.local_addr() else { return };
-    if !hub.flows().may_accept(remote.ip(), &hub.limits) {
+    if !hub.flows().accept(remote.ip(), &hub.limits) {
         // Dropping the stream closes it.
         return hub.metrics.connections_refused.add();
     }
     hub.metrics.connections_accepted.add();
     tune(&stream);
-    let path = Path { transport: Transport::Tcp, flow: hub.new_flow(), local, remote };
+    let path = Path { transport, flow: hub.new_flow(), local, remote };
+    match transport {
+        Transport::Tls => {
+            if !hub.spawn(protect(hub.clone(), path, stream)) {
+                hub.flows().give_up(remote.ip());
+            }
+        }
+        Transport::Tcp | Transport::Udp => enter_accepted(hub, path, stream),
+    }
+}
+
+/// Shakes hands before anything else is kept of the peer.
+async fn protect(hub: Arc<Hub>, path: Path, stream: TcpStream) {
+    let handshake = async { hub.tls()?.accept(stream).await };
+    let handshake = timeout(hub.limits.handshake_deadline, handshake);
+    let protected = tokio::select! {
+        protected = handshake => protected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        () = hub.stopped() => Err(io::ErrorKind::Interrupted.into()),
+    };
+    match protected {
+        Ok(stream) => enter_accepted(&hub, path, stream),
+        Err(error) => {
+            tracing::debug!(remote = %path.remote, %error, "no TLS handshake");
+            hub.metrics.handshakes_failed.add();
+            hub.flows().give_up(path.remote.ip());
+        }
+    }
+}
+
+fn enter_accepted(hub: &Arc<Hub>, path: Path, stream: impl Stream) {
     let (connection, opened) = Opened::new(path, true, hub.limits.write_queue);
     hub.flows().insert(connection);
     run(hub, opened, stream);
@@ -75,7 +106,7 @@ fn admit(hub: &Arc<Hub>, stream: TcpStream, remote: SocketAddr) {
 
 /// Sends a message over its connection, or over one that is opened for it. Never blocks.
 pub(super) fn send(hub: &Arc<Hub>, transmit: Transmit) {
-    let remote = transmit.path.remote;
+    let remote = (transmit.path.transport, transmit.path.remote);
     let queued = hub.flows().send(transmit, &hub.limits);
     match queued {
         Queued::Yes => {}
@@ -93,37 +124,56 @@ pub(super) fn send(hub: &Arc<Hub>, transmit: Transmit) {
     }
 }
 
-async fn connect(hub: Arc<Hub>, remote: SocketAddr) {
-    let attempt = timeout(hub.limits.connect_deadline, open(&hub, remote));
+async fn connect(hub: Arc<Hub>, (transport, remote): Remote) {
+    let attempt = timeout(hub.limits.connect_deadline, open(&hub, transport, remote));
     let opened = tokio::select! {
         opened = attempt => opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
         () = hub.stopped() => Err(io::ErrorKind::Interrupted.into()),
     };
-    let stream = match opened {
-        Ok(stream) => stream,
+    let (bound, stream) = match opened {
+        Ok(opened) => opened,
         Err(error) => {
-            tracing::debug!(%remote, %error, "connection not opened");
+            tracing::debug!(transport = transport.via(), %remote, %error, "connection not opened");
             hub.metrics.connects_failed.add();
-            let waiting = hub.flows().opened(remote);
+            let waiting = hub.flows().opened((transport, remote));
             return fail(&hub, waiting);
         }
     };
     hub.metrics.connections_opened.add();
-    tune(&stream);
-    let bound = stream.local_addr().unwrap_or(remote);
-    let path =
-        Path { transport: Transport::Tcp, flow: hub.new_flow(), local: reachable(&hub, bound), remote };
+    let local = reachable(&hub, transport, bound);
+    let path = Path { transport, flow: hub.new_flow(), local, remote };
     let (connection, opened) = Opened::new(path, false, hub.limits.write_queue);
-    let unsent = enter(&hub, connection, remote);
+    let unsent = enter(&hub, connection);
     fail(&hub, unsent);
-    run(&hub, opened, stream);
+    match stream {
+        Either::Plain(stream) => run(&hub, opened, stream),
+        Either::Tls(stream) => run(&hub, opened, stream),
+    }
+}
+
+/// A connection that we opened.
+enum Either {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects, and where it is TLS, makes sure of the peer. Gives our end's address too.
+async fn open(hub: &Hub, transport: Transport, remote: SocketAddr) -> io::Result<(SocketAddr, Either)> {
+    let stream = dial(hub, transport, remote).await?;
+    tune(&stream);
+    let bound = stream.local_addr()?;
+    let stream = match transport {
+        Transport::Tls => Either::Tls(Box::new(hub.tls()?.connect(stream, remote.ip()).await?)),
+        Transport::Tcp | Transport::Udp => Either::Plain(stream),
+    };
+    Ok((bound, stream))
 }
 
 /// Enters an opened connection and gives it what waited for it, in one step: nothing can slip between. Returns
 /// what its queue has no room for.
-fn enter(hub: &Hub, connection: Connection, remote: SocketAddr) -> Vec<Outgoing> {
+fn enter(hub: &Hub, connection: Connection) -> Vec<Outgoing> {
     let mut flows = hub.flows();
-    let waiting = flows.opened(remote);
+    let waiting = flows.opened((connection.path.transport, connection.path.remote));
     let unsent = waiting
         .into_iter()
         .filter_map(|outgoing| connection.queue.try_send(outgoing).err().map(|error| error.into_inner()))
@@ -132,23 +182,27 @@ fn enter(hub: &Hub, connection: Connection, remote: SocketAddr) -> Vec<Outgoing>
     unsent
 }
 
-async fn open(hub: &Hub, remote: SocketAddr) -> io::Result<TcpStream> {
+async fn dial(hub: &Hub, transport: Transport, remote: SocketAddr) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // From the address that the peer knows us by, if we have but one.
-    let listening = hub.tcp.iter().find(|local| local.is_ipv4() == remote.is_ipv4());
-    if let Some(local) = listening.filter(|local| !local.ip().is_unspecified()) {
+    if let Some(local) = hub.listening(transport, remote).filter(|local| !local.ip().is_unspecified()) {
         socket.bind(SocketAddr::new(local.ip(), 0))?;
     }
     socket.connect(remote).await
 }
 
 /// Our address as the peer can reach it: of a connection that we opened, the port is one nobody listens on.
-fn reachable(hub: &Hub, bound: SocketAddr) -> SocketAddr {
-    let listening = hub.tcp.iter().find(|local| local.is_ipv4() == bound.is_ipv4());
-    SocketAddr::new(bound.ip(), listening.map_or(bound.port(), SocketAddr::port))
+fn reachable(hub: &Hub, transport: Transport, bound: SocketAddr) -> SocketAddr {
+    let listening = hub.listening(transport, bound);
+    SocketAddr::new(bound.ip(), listening.map_or(bound.port(), |listening| listening.port()))
 }
 
-fn run(hub: &Arc<Hub>, opened: Opened, stream: TcpStream) {
+/// What a connection is read from and written to: TCP itself, or TLS over it.
+trait Stream: AsyncRead + AsyncWrite + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + 'static> Stream for S {}
+
+fn run(hub: &Arc<Hub>, opened: Opened, stream: impl Stream) {
     let flow = opened.flow();
     if !hub.spawn(opened.run(hub.clone(), stream)) {
         hub.flows().remove(flow);

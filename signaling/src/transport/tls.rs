@@ -1,0 +1,46 @@
+//! TLS 1.2 and 1.3 around a connection. Certificates and trust are the caller's: they may be exchanged while
+//! connections are up, and each handshake takes what is in force when it begins.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+/// What handshakes go by.
+#[derive(Clone)]
+pub struct TlsConfig {
+    /// Of connections that we accept: our certificate.
+    pub server: watch::Receiver<Arc<ServerConfig>>,
+    /// Of connections that we open: whom we believe.
+    pub client: watch::Receiver<Arc<ClientConfig>>,
+}
+
+impl TlsConfig {
+    /// With a peer that connected.
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<server::TlsStream<TcpStream>> {
+        let config = self.server.borrow().clone();
+        TlsAcceptor::from(config).accept(stream).await
+    }
+
+    /// With a peer that we connected to. Its certificate must name its address, which is all we have of it.
+    pub(super) async fn connect(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+    ) -> io::Result<client::TlsStream<TcpStream>> {
+        let config = self.client.borrow().clone();
+        TlsConnector::from(config).connect(ServerName::from(peer), stream).await
+    }
+}
+
+impl fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsConfig")
+    }
+}

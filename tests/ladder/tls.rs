@@ -1,0 +1,82 @@
+//! Calls over TLS: what our URIs say, and that nothing falls back to the clear.
+
+use dialtone_signaling::message::{Message, Name};
+use dialtone_signaling::wire::Transport;
+
+use super::calls::connect;
+use super::support::{Phone, World};
+
+/// The Request-URI of the last request that a phone got whose summary begins so.
+fn request_uri(phone: &Phone, prefix: &str) -> String {
+    let Message::Request(request) = phone.last(prefix) else { panic!("{prefix} is no request") };
+    request.uri.as_str().to_owned()
+}
+
+#[test]
+fn a_phone_on_tls_talks_with_a_phone_on_udp() {
+    let world = World::new();
+    let alice = world.phone_at("1001", Transport::Tls, "10.0.0.11:40001");
+    alice.register(3600);
+    let bob = world.registered("1002");
+    connect(&world, &alice, &bob, "1002");
+    assert_eq!(alice.address_of("200 OK (sdp)", Name::Contact).uri.param("transport"), Some("tls"));
+    bob.bye();
+    assert!(alice.header("BYE", Name::Via).starts_with("SIP/2.0/TLS 10.0.0.1:5061;"));
+    world.check("tls_to_udp");
+}
+
+/// RFC 3261 §8.1.1.8, §26.2.2: to a SIPS contact go TLS and a SIPS Contact of ours.
+#[test]
+fn a_sips_contact_is_called_over_tls_and_told_a_sips_contact() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let bob = world.phone_at("1002", Transport::Tls, "10.0.0.12:40002");
+    bob.register_with(|request| request.headers.set(Name::Contact, "<sips:1002@10.0.0.12:40002>"));
+    connect(&world, &alice, &bob, "1002");
+    assert_eq!(request_uri(&bob, "INVITE"), "sips:1002@10.0.0.12:40002");
+    assert!(bob.header("INVITE", Name::Contact).starts_with("<sips:"));
+    alice.bye();
+    world.check("tls_sips_contact");
+}
+
+/// RFC 3261 §12.1.1: who dials a SIPS URI is told a SIPS Contact.
+#[test]
+fn a_caller_of_a_sips_uri_is_told_a_sips_contact() {
+    let world = World::new();
+    let alice = world.phone_at("1001", Transport::Tls, "10.0.0.11:40001");
+    let bob = world.registered("1002");
+    alice.invite_with("1002", |request| {
+        request.uri = dialtone_signaling::message::Uri::parse("sips:1002@dialtone").unwrap().into();
+        request.headers.set(Name::Contact, "<sips:1001@10.0.0.11:40001>");
+    });
+    bob.answer();
+    alice.ack();
+    assert!(alice.header("200 OK (sdp)", Name::Contact).starts_with("<sips:"));
+    bob.bye();
+    world.check("tls_sips_dialed");
+}
+
+/// RFC 3261 §18.2.2, §26.2.2: without its connection the phone is called where it listens for TLS, and the port of
+/// TLS is 5061.
+#[test]
+fn a_phone_whose_tls_connection_is_gone_is_called_at_its_contact_over_tls() {
+    for contact in
+        ["sip:1002@10.0.0.12;transport=tls", "sips:1002@10.0.0.12", "sip:1002@10.0.0.12;transport=tcp"]
+    {
+        let world = World::new();
+        let alice = world.registered("1001");
+        let bob = world.phone_at("1002", Transport::Tls, "10.0.0.12:40002");
+        bob.register_with(|request| request.headers.set(Name::Contact, format!("<{contact}>")));
+        world.flow_down(101);
+        // What listens on the same port without TLS is somebody else.
+        let plain = world.phone_at("1002", Transport::Tcp, "10.0.0.12:5061");
+        let listener = world.phone_at("1002", Transport::Tls, "10.0.0.12:5061");
+        alice.invite("1002");
+        assert_eq!((bob.got("INVITE").len(), plain.got("INVITE").len()), (0, 0), "{contact}");
+        assert!(listener.header("INVITE", Name::Via).starts_with("SIP/2.0/TLS "), "{contact}");
+        listener.answer();
+        alice.ack();
+        alice.bye();
+        assert_eq!(world.counts().stack.legs, 0);
+    }
+}
