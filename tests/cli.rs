@@ -208,8 +208,9 @@ fn a_server_answers_and_stops_when_asked() {
     assert!(success && calls.starts_with("CALL") && error.is_empty(), "{error}");
     let (success, _, error) = place.run(&["trace", "c1-00000001-99"]);
     assert!(!success && error.starts_with("nothing is known of call c1-00000001-99"), "{error}");
-    let (success, _, error) = place.run(&["serve"]);
+    let (success, greeting, error) = place.run(&["serve"]);
     assert!(!success && error.contains("is in use by another dialtone"), "{error}");
+    assert_eq!(greeting, "", "nobody is told to register where nothing listens");
     let (success, said, error) = place.run(&["reload-certificates"]);
     assert!(success && said.starts_with("certificate for dialtone, "), "{said}{error}");
     let said = server.stop();

@@ -26,7 +26,7 @@ use crate::time::Mono;
 /// Bounds of what one machine takes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Calls at a time; one more is refused with [`Cause::Congestion`].
+    /// Calls at a time; one more is refused with [`Cause::Congestion`]. As many again may settle meanwhile.
     pub calls_max: usize,
     /// Branches of one call; further contacts do not ring.
     pub branches_max: usize,
@@ -108,6 +108,8 @@ pub struct Pbx {
     limits: Limits,
     ids: IdSource,
     calls: IdMap<CallId, Box<Call>>,
+    /// Those of `calls` that settle.
+    settling: usize,
     legs: IdMap<LegId, CallId>,
     port_legs: IdMap<PortId, (CallId, LegId)>,
     ports: PortPool,
@@ -131,6 +133,7 @@ impl Pbx {
             limits,
             ids,
             calls: IdMap::with_capacity_and_hasher(calls, Default::default()),
+            settling: 0,
             legs: IdMap::with_capacity_and_hasher(legs, Default::default()),
             port_legs: IdMap::with_capacity_and_hasher(legs, Default::default()),
             ports: PortPool::default(),
@@ -201,12 +204,16 @@ impl Pbx {
     ) -> bool {
         let (calls, mut desk) = self.desk(now, out);
         let Some(call) = calls.get_mut(&id) else { return false };
+        let settled = call.is_settling();
         what(call, &mut desk);
-        if call.finished(&mut desk) {
+        let over = call.finished(&mut desk);
+        let settles = call.is_settling() && !over;
+        if over {
             calls.remove(&id);
         } else {
             self.schedule(id);
         }
+        self.settling = self.settling + usize::from(settles) - usize::from(settled);
         true
     }
 
@@ -228,14 +235,18 @@ impl Pbx {
             let command = LegCommand::HangUp { cause: Cause::Congestion };
             return out.push(PbxOutput::Leg { leg: arrival.leg, command });
         }
-        let full = self.draining || self.calls.len() >= self.limits.calls_max;
+        let running = self.calls.len() - self.settling;
+        let full = running >= self.limits.calls_max || self.settling >= self.limits.calls_max;
+        let full = self.draining || full;
         let refusal = full.then_some(Cause::Congestion);
         let id = self.ids.call();
         let site = Arc::clone(&self.site);
         let (calls, mut desk) = self.desk(now, out);
         let call = Call::begin(&mut desk, site, id, arrival, refusal);
         if !call.finished(&mut desk) {
+            let settles = call.is_settling();
             calls.insert(id, Box::new(call));
+            self.settling += usize::from(settles);
             self.schedule(id);
         }
     }

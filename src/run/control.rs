@@ -179,8 +179,7 @@ impl Control {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let woken = self.clock.now();
-            switch.expire(woken, &mut effects);
+            switch.expire(self.clock.now(), &mut effects);
             self.shell.carry_out(effects.drain(..));
             let mut left = BATCH;
             while let Some(next) = item.take() {
@@ -202,10 +201,11 @@ impl Control {
             }
             if (self.congested.load(Ordering::Relaxed) || self.shell.is_behind()) != congested {
                 congested = !congested;
-                switch.handle(woken, Input::Congested(congested), &mut effects);
+                // Sampled again: the inputs above were later than the wake-up, and time never goes back.
+                switch.handle(self.clock.now(), Input::Congested(congested), &mut effects);
             }
             for token in self.shell.take_failed() {
-                switch.handle(woken, Input::Sip(SipInput::NotPersisted(token)), &mut effects);
+                switch.handle(self.clock.now(), Input::Sip(SipInput::NotPersisted(token)), &mut effects);
             }
             self.shell.carry_out(effects.drain(..));
             self.shell.retry();

@@ -87,20 +87,20 @@ pub enum ServeError {
 const VIEW_SPARE: usize = 1000;
 
 /// Runs the server until SIGTERM or SIGINT; then drains: no new calls, and the running ones have
-/// `calls.drain_timeout` to end. A second signal ends them at once.
+/// `calls.drain_timeout` to end. A second signal ends them at once. `runs` is called when everything is bound.
 ///
 /// # Errors
 /// [`ServeError`] says what stood in the way of starting. Nothing runs then.
-pub fn serve(config: Config, loaded: Loaded) -> Result<(), ServeError> {
+pub fn serve(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("io")
         .enable_all()
         .build()
         .map_err(|error| ServeError::Io("start the runtime", error))?;
-    runtime.block_on(run(config, loaded))
+    runtime.block_on(run(config, loaded, runs))
 }
 
-async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
+async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), ServeError> {
     let clock = ProcessClock::start();
     files::raise_limit(&config);
     let data = DataDir::claim(&config.data.dir, clock.now().wall)?;
@@ -211,6 +211,7 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
 
     status.store(Status::Ok as u8, Ordering::Release);
     tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, tls = ?config.sip.tls, http = ?config.http.bind, https = ?config.http.tls_bind, "dialtone runs");
+    runs();
 
     let signals = Signals::new().map_err(|error| ServeError::Io("listen for signals", error))?;
     drain(&config, signals, &commands, &counts, &status).await;

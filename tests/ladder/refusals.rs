@@ -297,3 +297,30 @@ fn full_tables_are_503() {
     carol.cancel();
     world.check("full");
 }
+
+/// A call that is over and waits for its record takes no place of a caller's, RFC 3261 §21.5.4; what may wait so
+/// has a bound.
+#[test]
+fn a_call_that_settles_is_not_counted_against_callers() {
+    let world = World::with(|options| {
+        options.limits.calls_max = 2;
+        options.measures = false;
+    });
+    let phones = ["1001", "1002", "1003"].map(|number| world.registered(number));
+    let [alice, bob, carol] = &phones;
+    for phone in [alice, bob] {
+        phone.invite("*43");
+        assert_eq!(phone.status(), 200);
+    }
+    carol.invite("*43");
+    assert_eq!(carol.status(), 503, "two calls are up");
+    alice.bye();
+    carol.invite("*43");
+    assert_eq!((carol.status(), world.counts().calls), (200, 3), "one of three settles");
+    bob.bye();
+    alice.invite("*43");
+    assert_eq!(alice.status(), 503, "as many may settle as may be up");
+    world.advance(2000);
+    alice.invite("*43");
+    assert_eq!(alice.status(), 200);
+}

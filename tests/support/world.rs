@@ -45,6 +45,7 @@ pub struct Inner {
     /// Ports by how often they were released.
     pub released: HashMap<PortId, u32>,
     pub persist_held: Option<Vec<PersistToken>>,
+    measures: bool,
     next_port: u32,
     /// Our tag by branch of the INVITE that we answered, and when.
     pub tags: HashMap<String, (String, Mono)>,
@@ -58,6 +59,8 @@ pub struct Options {
     pub limits: Limits,
     /// Media ports of each family on each of two workers.
     pub ports: u32,
+    /// Whether the engine says at once what a released port measured; otherwise never.
+    pub measures: bool,
 }
 
 pub fn udp4() -> SocketAddr {
@@ -84,6 +87,7 @@ impl World {
             stack: site::config(),
             limits: Limits::default(),
             ports: 20,
+            measures: true,
         };
         choose(&mut options);
         let subscribers = site::subscribers(options.contacts);
@@ -102,6 +106,7 @@ impl World {
             wire: Vec::new(),
             released: HashMap::new(),
             persist_held: None,
+            measures: options.measures,
             next_port: 1,
             tags: HashMap::new(),
         };
@@ -298,7 +303,9 @@ impl Inner {
                 Effect::Media(MediaCommand::Release { port }) => {
                     *self.released.entry(port).or_default() += 1;
                     let quality = Quality { received_packets: 1, sent_packets: 1, ..Quality::default() };
-                    self.inputs.push_back(Input::Media(MediaEvent::Released { port, quality }));
+                    if self.measures {
+                        self.inputs.push_back(Input::Media(MediaEvent::Released { port, quality }));
+                    }
                 }
                 Effect::Media(command) => self.check_media(&command),
                 Effect::Publish(event) => {

@@ -251,6 +251,11 @@ impl Call {
         }
     }
 
+    /// Whether all that it waits for is what its ports measured.
+    pub fn is_settling(&self) -> bool {
+        matches!(self.state, State::Settling { .. })
+    }
+
     /// Whether it is over and its last fact has been told.
     pub fn finished(&self, desk: &mut Desk<'_>) -> bool {
         match &self.state {

@@ -23,6 +23,11 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         self.entries.get(key).map(|(_, value)| value)
     }
 
+    /// The value for writing, not counted as a write.
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.entries.get_mut(key).map(|(_, value)| value)
+    }
+
     /// The value for writing, made when missing. Tells whether another had to be forgotten for it.
     pub(super) fn write(&mut self, key: &K, make: impl FnOnce() -> V) -> (&mut V, bool) {
         let write = self.next_write;
