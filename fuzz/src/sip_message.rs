@@ -43,15 +43,15 @@ fn views(message: &Message) {
     }
     for address in [headers.from(), headers.to(), headers.contact()].into_iter().flatten() {
         let _ = (address.tag(), address.q(), address.expires(), address.uri.user_decoded());
-        assert_eq!(NameAddr::parse(&address.to_string()), Ok(address));
+        assert_eq!(NameAddr::parse(&address.to_string()), Ok(address.clone()));
     }
     for via in headers.vias().unwrap_or_default() {
-        let _ = (via.branch(), via.received(), via.rport(), via.response_addr());
+        let _ = (via.branch(), via.received(), via.rport(), via.response_target(Transport::Udp, SOURCE));
         assert_eq!(Via::parse(&via.to_string()), Ok(via));
     }
     let _ =
         (headers.call_id(), headers.cseq(), headers.contacts(), headers.max_forwards(), headers.expires());
-    let _ = (headers.routes(&Name::Route), headers.content_type());
+    let _ = (headers.routes(&Name::Route), headers.has_content_type("application/sdp"));
     for auth in headers.auth(&Name::Authorization) {
         assert_eq!(auth.to_string().parse(), Ok(auth));
     }
