@@ -119,6 +119,7 @@ impl Bench {
         let by_number: HashMap<_, _> = numbers.map(|n| (n.to_owned(), Subscriber::default())).into();
         let stack = StackConfig {
             identity: Identity { domain: "dialtone".into(), product: "bench".into(), public_host: None },
+            calls: Default::default(),
             timing: Timing::default(),
             expiry: ExpiryPolicy::default(),
             transactions_max: 1_000_000,

@@ -13,6 +13,8 @@ mod cancel;
 mod changes;
 #[path = "ladder/codecs.rs"]
 mod codecs;
+#[path = "ladder/dialogs.rs"]
+mod dialogs;
 #[path = "ladder/flows.rs"]
 mod flows;
 #[path = "ladder/forks.rs"]
@@ -25,5 +27,11 @@ mod losses;
 mod refusals;
 #[path = "ladder/register.rs"]
 mod register;
+#[path = "ladder/reliable.rs"]
+mod reliable;
+#[path = "ladder/timers.rs"]
+mod timers;
 #[path = "ladder/tls.rs"]
 mod tls;
+#[path = "ladder/updates.rs"]
+mod updates;

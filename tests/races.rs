@@ -13,6 +13,7 @@ use std::time::Duration;
 use dialtone_core::command::Command;
 use dialtone_core::media::{BridgeKind, MediaCommand, MediaEvent};
 use dialtone_core::{Cause, Direction};
+use dialtone_signaling::message::{Method, Name};
 use dialtone_signaling::wire::Transport;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -24,6 +25,28 @@ enum Act {
         to: usize,
         offer: bool,
     },
+    /// As a phone that has 100rel, UPDATE and session timers.
+    InviteWithAll {
+        to: usize,
+        offer: bool,
+        require: bool,
+    },
+    Prack {
+        answer: bool,
+    },
+    RingReliably {
+        rseq: u32,
+        sdp: bool,
+        fork: bool,
+    },
+    Update {
+        offer: bool,
+    },
+    /// Says this to the last UPDATE that came.
+    ReplyToUpdate {
+        status: u16,
+    },
+    Info,
     Cancel,
     Trying,
     Ring,
@@ -66,6 +89,14 @@ const DIRECTIONS: [Direction; 3] = [Direction::SendOnly, Direction::Inactive, Di
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (0..NUMBERS.len(), any::<bool>()).prop_map(|(to, offer)| Act::Invite { to, offer }),
+        4 => (0..NUMBERS.len(), any::<bool>(), any::<bool>())
+            .prop_map(|(to, offer, require)| Act::InviteWithAll { to, offer, require }),
+        5 => any::<bool>().prop_map(|answer| Act::Prack { answer }),
+        4 => (1..4_u32, any::<bool>(), any::<bool>())
+            .prop_map(|(rseq, sdp, fork)| Act::RingReliably { rseq, sdp, fork }),
+        3 => any::<bool>().prop_map(|offer| Act::Update { offer }),
+        2 => prop::sample::select(vec![200, 422, 481, 491, 501]).prop_map(|status| Act::ReplyToUpdate { status }),
+        1 => Just(Act::Info),
         2 => Just(Act::Cancel),
         1 => Just(Act::Trying),
         4 => Just(Act::Ring),
@@ -84,7 +115,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => prop::sample::select(vec![0, 60, 3600]).prop_map(|expires| Act::Register { expires }),
         1 => Just(Act::Silent),
         1 => Just(Act::PlayEnded),
-        4 => prop::sample::select(vec![1, 200, 500, 3000, 31_000, 33_000]).prop_map(|ms| Act::Wait { ms }),
+        4 => prop::sample::select(vec![1, 200, 500, 3000, 31_000, 33_000, 46_000, 910_000]).prop_map(|ms| Act::Wait { ms }),
     ]
 }
 
@@ -92,6 +123,30 @@ fn carry_out(world: &World, phone: &Phone, act: Act) {
     match act {
         Act::Invite { to, offer: true } => phone.invite(NUMBERS[to]),
         Act::Invite { to, offer: false } => phone.invite_without_offer(NUMBERS[to]),
+        Act::InviteWithAll { to, offer, require } => phone.invite_with(NUMBERS[to], |request| {
+            let headers = &mut request.headers;
+            headers.push(if require { Name::Require } else { Name::Supported }, "100rel, timer");
+            headers.push(Name::Allow, "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE");
+            headers.push(Name::SessionExpires, if require { "90;refresher=uac" } else { "90" });
+            if !offer {
+                headers.remove(&Name::ContentType);
+                request.body = Default::default();
+            }
+        }),
+        Act::Prack { answer: false } if phone.can_prack() => phone.prack(),
+        Act::Prack { answer: true } if phone.can_prack() => phone.prack_with(sdp("pcma te")),
+        Act::RingReliably { rseq, sdp: says, fork } if phone.is_asked() => {
+            let tag = if fork { "fork" } else { "" };
+            phone.rings_reliably(183, rseq, tag, says.then(|| sdp("pcmu pcma te")));
+        }
+        Act::Update { offer: false } if phone.in_call() => phone.within(Method::Update, |_| {}),
+        Act::Update { offer: true } if phone.in_call() => {
+            phone.within_saying(Method::Update, sdp("pcmu te").direction(Direction::SendOnly), |_| {});
+        }
+        Act::ReplyToUpdate { status } if !phone.got("UPDATE").is_empty() => {
+            phone.reply("UPDATE", status, |response| response.headers.push(Name::MinSe, "100"));
+        }
+        Act::Info if phone.in_call() => phone.within(Method::Info, |_| {}),
         Act::Cancel if phone.has_called() => phone.cancel(),
         Act::Trying if phone.is_asked() => phone.respond(100),
         Act::Ring if phone.is_asked() => phone.ring(),
@@ -127,7 +182,12 @@ fn carry_out(world: &World, phone: &Phone, act: Act) {
         }
         Act::Wait { ms } => world.advance(ms),
         // What a phone cannot do now.
-        Act::Cancel
+        Act::Prack { .. }
+        | Act::RingReliably { .. }
+        | Act::Update { .. }
+        | Act::ReplyToUpdate { .. }
+        | Act::Info
+        | Act::Cancel
         | Act::Trying
         | Act::Ring
         | Act::Progress

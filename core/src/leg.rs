@@ -5,6 +5,8 @@
 //! - [`LegEvent::HungUp`] is the last event of a leg and comes exactly once, unless the PBX said
 //!   [`LegCommand::HangUp`] first: after that the leg is forgotten here and signaling finishes alone
 //!   (a CANCEL that crosses a 200, a BYE that nobody answers);
+//! - an offer of ours that an inbound leg gets before the answer is made once, and `Answer` then says the
+//!   same;
 //! - upstream sees one answer: the description of the first of `Ring`, `Progress` or `Answer` that
 //!   carries one is the answer, and later ones carry the same.
 
@@ -65,7 +67,7 @@ pub enum LegCommand {
         /// See above.
         description: Description,
     },
-    /// Change the stream of an established leg (re-INVITE).
+    /// Change the stream of a leg: of one that is not answered only after both have described it.
     Modify {
         /// Our new offer.
         offer: Description,
@@ -100,6 +102,8 @@ pub enum LegEvent {
         dialed: Number,
         /// Its offer; `None` asks us to offer.
         offer: Option<Description>,
+        /// Whether an offer of ours can go in `Ring` or `Progress`; its answer is a `Modified`.
+        early_offer: EarlyOffer,
         /// Whether our offer to it, if we make one, should use IPv6.
         ipv6: bool,
     },
@@ -145,6 +149,18 @@ pub enum LegEvent {
         /// Who ended it. The cause does not tell: a peer may name any.
         by: HungUpBy,
     },
+}
+
+/// Whether an inbound leg that made no offer can be offered ours before it is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EarlyOffer {
+    /// It cannot.
+    #[default]
+    Impossible,
+    /// It can.
+    Possible,
+    /// Without one it cannot be told that anybody rings.
+    Owed,
 }
 
 /// Who ended a leg.

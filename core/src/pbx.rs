@@ -300,8 +300,11 @@ impl Machine for Pbx {
 
     fn handle(&mut self, now: Mono, input: PbxInput, out: &mut Vec<PbxOutput>) {
         match input {
-            PbxInput::Leg { leg, event: LegEvent::Offered { endpoint, caller, dialed, offer, ipv6 } } => {
-                self.offered(now, Arrival { leg, endpoint, caller, dialed, offer, ipv6 }, out);
+            PbxInput::Leg {
+                leg,
+                event: LegEvent::Offered { endpoint, caller, dialed, offer, early_offer, ipv6 },
+            } => {
+                self.offered(now, Arrival { leg, endpoint, caller, dialed, offer, early_offer, ipv6 }, out);
             }
             PbxInput::Leg { leg, event } => {
                 // A leg that was told to hang up is forgotten; what it still says changes nothing.

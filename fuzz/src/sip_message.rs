@@ -1,7 +1,13 @@
 //! SIP messages.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
 use bytes::Bytes;
 use dialtone_signaling::message::{Message, Name, NameAddr, Uri, Via, content_length, head_end};
+use dialtone_signaling::wire::Transport;
+
+/// Whom a message is supposed to come from.
+const SOURCE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5080));
 
 /// No panic, and what parses prints to something that parses alike.
 pub fn sip_message(data: &[u8]) {

@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** nothing here blocks, reads a clock or draws a random number that was not injected.
 
+mod ended;
 mod io;
 mod originate;
 mod requests;
@@ -22,13 +23,14 @@ use bytes::Bytes;
 use dialtone_core::leg::Target;
 use dialtone_core::{IdMap, IdSource, LegCommand, LegId, Mono, NodeId, Now, Number};
 
+pub(crate) use self::ended::Ended;
 pub use self::io::{SipInput, SipOutput, Socket, StackCounts, Wire};
 pub(crate) use self::ways::Ways;
 use crate::auth::{Accounts, NonceKey, NonceWindow};
 use crate::message::{Message, Name, Request, Response};
 use crate::registrar::{Changes, ContactPolicy, ExpiryPolicy, Registrar};
 use crate::transaction::{Timing, Transactions, TxId, TxOutput};
-use crate::ua::{Desk, Identity, Leg, State, Tokens};
+use crate::ua::{CallPolicy, Desk, Identity, Leg, Reliability, State, Tokens};
 use crate::wire::{FlowId, TransportEvent};
 
 /// Fixed for the life of the stack.
@@ -38,6 +40,8 @@ pub struct StackConfig {
     pub identity: Identity,
     /// Base intervals of timers.
     pub timing: Timing,
+    /// What holds for every call.
+    pub calls: CallPolicy,
     /// How long bindings may last.
     pub expiry: ExpiryPolicy,
     /// Transactions at a time; further requests get 503.
@@ -61,6 +65,8 @@ pub struct Subscriber {
     pub name: String,
     /// What it may register.
     pub contacts: ContactPolicy,
+    /// Whether provisional answers to and from it are reliable.
+    pub reliability: Reliability,
 }
 
 /// The extensions of the site in force.
@@ -91,12 +97,14 @@ pub struct Stack {
     offered: HashMap<Arc<[u8]>, LegId>,
     deadlines: BinaryHeap<Reverse<(Mono, LegId)>>,
     ways: Ways,
+    ended: Ended,
     /// What transactions said and nobody has dealt with; empty between turns.
     tx_out: Vec<TxOutput>,
     /// The room of what they said before, to be used again.
     said: Vec<TxOutput>,
     refused: u64,
     replayed: u64,
+    info_keys: u64,
 }
 
 impl Stack {
@@ -117,10 +125,12 @@ impl Stack {
             offered: HashMap::new(),
             deadlines: BinaryHeap::with_capacity(room),
             ways: Ways::default(),
+            ended: Ended::default(),
             tx_out: Vec::new(),
             said: Vec::new(),
             refused: 0,
             replayed: 0,
+            info_keys: 0,
             config,
         }
     }
@@ -135,6 +145,7 @@ impl Stack {
             bindings: self.registrar.len(),
             refused: self.refused + self.tx.refused(),
             replayed: self.replayed,
+            info_keys: self.info_keys,
         }
     }
 
@@ -188,14 +199,7 @@ impl Stack {
                 // It has been over or scheduled earlier since.
                 Some(_) | None => continue,
             }
-            self.with_leg(now, leg, out, |leg, desk| match &leg.state {
-                State::Calling(calling) if calling.deadline().is_some_and(|at| at <= desk.now.mono) => {
-                    leg.cancel_timed_out(desk);
-                }
-                State::Up(_) => leg.expire_up(desk),
-                State::Offered(_) => leg.expire_offered(desk),
-                State::Calling(_) | State::Gone => {}
-            });
+            self.with_leg(now, leg, out, |leg, desk| leg.expire(desk));
         }
         self.settle(now, out);
     }
@@ -209,7 +213,7 @@ impl Stack {
     fn transport(&mut self, now: Now, event: TransportEvent, out: &mut Vec<SipOutput>) {
         match event {
             TransportEvent::Received { path, message: Message::Request(request), credentials } => {
-                match self.answer_without_memory(&request) {
+                match self.answer_without_memory(now.mono, &request, path) {
                     Some(response) => {
                         self.tx.answer_and_forget(&request, path, response, &mut self.tx_out);
                     }
@@ -238,12 +242,7 @@ impl Stack {
         {
             return self.originate(now, id, endpoint, contact, &caller, &offer, out);
         }
-        self.with_leg(now, id, out, |leg, desk| match &leg.state {
-            State::Offered(_) => leg.command_offered(desk, command),
-            State::Calling(_) => leg.command_calling(desk, command),
-            State::Up(_) => leg.command_up(desk, command),
-            State::Gone => {}
-        });
+        self.with_leg(now, id, out, |leg, desk| leg.command(desk, command));
     }
 
     /// Answers a request outside of legs: with a tag of ours and what every answer carries.
@@ -257,18 +256,8 @@ impl Stack {
     fn dialog_of(&self, request: &Request) -> Option<LegId> {
         let (to, from) = (request.to().ok()?, request.from().ok()?);
         let id = *self.dialogs.get(to.tag()?)?;
-        match &self.legs.get(&id)?.state {
-            State::Up(session) => {
-                let tag = from.tag().unwrap_or_default();
-                session.dialog.is_for(request.call_id().ok()?, tag).then_some(id)
-            }
-            State::Offered(offered) => {
-                let theirs = offered.invite.from().ok()?;
-                let same = offered.invite.call_id() == request.call_id() && theirs.tag() == from.tag();
-                same.then_some(id)
-            }
-            State::Calling(_) | State::Gone => None,
-        }
+        let tag = from.tag().unwrap_or_default();
+        self.legs.get(&id)?.is_for(request.call_id().ok()?, tag).then_some(id)
     }
 
     /// Lets a leg do something, then sees whether it is over or wants to be woken.
@@ -283,10 +272,13 @@ impl Stack {
         let mut desk = Desk {
             now,
             identity: &self.config.identity,
+            policy: &self.config.calls,
             tokens: &mut self.tokens,
             tx: &mut self.tx,
             ways: &self.ways,
             dialogs: &mut self.dialogs,
+            ended: &mut self.ended,
+            info_keys: &mut self.info_keys,
             tx_out: &mut self.tx_out,
             out,
         };
@@ -297,6 +289,7 @@ impl Stack {
             self.offered.remove(&offered);
         }
         if leg.is_gone() {
+            self.dialogs.remove(&leg.tag);
             self.legs.remove(&id);
         } else if let Some(at) = leg.deadline()
             && leg.scheduled.is_none_or(|scheduled| at < scheduled)

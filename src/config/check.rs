@@ -54,6 +54,13 @@ impl Checker<'_> {
         }
         self.time("sip.t1", sip.t1, Duration::from_millis(100), Duration::from_secs(4));
         let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
+        // RFC 4028 §5: no less than 90 s; RFC 3261 §16.6: more than three minutes.
+        self.time("sip.min_se", sip.min_se, Duration::from_secs(90), day);
+        self.time("sip.session_expires", sip.session_expires, Duration::from_secs(90), day);
+        if sip.session_expires < sip.min_se {
+            self.report("sip.session_expires", "it is below sip.min_se".into(), "raise it");
+        }
+        self.time("sip.timer_c", sip.timer_c, Duration::from_secs(181), day);
         self.time("sip.expires_min", sip.expires_min, Duration::from_secs(1), day);
         self.time("sip.expires_max", sip.expires_max, minute, Duration::from_secs(365 * 86_400));
         if sip.expires_min > sip.expires_max {

@@ -72,6 +72,15 @@ pub struct SipConfig {
     /// RFC 3261 T1: how long a round trip takes.
     #[serde(with = "duration")]
     pub t1: Duration,
+    /// How long a call lasts that neither side refreshes (RFC 4028).
+    #[serde(with = "duration")]
+    pub session_expires: Duration,
+    /// The shortest such time that a phone may ask for; less is answered 422.
+    #[serde(with = "duration")]
+    pub min_se: Duration,
+    /// Timer C of RFC 3261: a phone that rings and says nothing more for so long is cancelled.
+    #[serde(with = "duration")]
+    pub timer_c: Duration,
     /// Shortest registration; less is answered 423.
     #[serde(with = "duration")]
     pub expires_min: Duration,
@@ -106,6 +115,9 @@ impl Default for SipConfig {
             domain: "dialtone".into(),
             public_host: String::new(),
             t1: Duration::from_millis(500),
+            session_expires: Duration::from_secs(30 * 60),
+            min_se: Duration::from_secs(90),
+            timer_c: Duration::from_secs(4 * 60),
             expires_min: Duration::from_secs(60),
             expires_max: Duration::from_secs(86_400),
             expires_default: Duration::from_secs(3600),

@@ -151,6 +151,7 @@ fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
             counts.turned_away,
         ),
         counter("dialtone_sip_replayed_total", "Requests with a used nonce count", counts.stack.replayed),
+        counter("dialtone_sip_info_keys_total", "Keys that came in INFO", counts.stack.info_keys),
     ]
 }
 

@@ -18,7 +18,7 @@ use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy};
 use dialtone_signaling::stack::{StackConfig, Subscriber, Subscribers};
 use dialtone_signaling::transaction::Timing;
 use dialtone_signaling::transport::{Clock, TransportConfig, Transports};
-use dialtone_signaling::ua::Identity;
+use dialtone_signaling::ua::{CallPolicy, Identity};
 use dialtone_store::DataDir;
 use dialtone_store::records::RecordSettings;
 use tokio::net::TcpListener;
@@ -54,7 +54,10 @@ pub(super) fn subscribers(loaded: &Loaded) -> Subscribers {
             contacts_max: account.max_contacts as usize,
             replaces_oldest: account.contact_policy == ContactPolicy::ReplaceOldest,
         };
-        (account.number.clone(), Subscriber { name: name.unwrap_or_default(), contacts })
+        (
+            account.number.clone(),
+            Subscriber { name: name.unwrap_or_default(), contacts, reliability: account.reliability },
+        )
     };
     Subscribers { accounts: Arc::new(accounts), by_number: loaded.accounts.iter().map(subscriber).collect() }
 }
@@ -80,6 +83,7 @@ pub(super) fn stack_config(
             public_host: Host::parse(&sip.public_host),
         },
         timing: Timing { t1: sip.t1, ..Timing::default() },
+        calls: CallPolicy { session_expires: sip.session_expires, min_se: sip.min_se, timer_c: sip.timer_c },
         expiry: ExpiryPolicy { min: sip.expires_min, max: sip.expires_max, default: sip.expires_default },
         transactions_max: sip.max_transactions,
         legs_max: sip.max_dialogs,

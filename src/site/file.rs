@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dialtone_core::Codec;
 use dialtone_core::site::{Ringback, Step};
+use dialtone_signaling::ua::Reliability;
 use serde::{Deserialize, Deserializer};
 
 use super::{ContactPolicy, Digest, Secret};
@@ -30,6 +31,7 @@ pub(super) struct Head {
     pub ring_timeout: Option<Span>,
     pub max_contacts: Option<u32>,
     pub contact_policy: Option<ContactPolicy>,
+    pub reliable_provisional: Option<Reliability>,
 }
 
 /// `[[extension]]`.
@@ -45,6 +47,7 @@ pub(super) struct ExtensionEntry {
     pub ring_timeout: Option<Span>,
     pub max_contacts: Option<u32>,
     pub contact_policy: Option<ContactPolicy>,
+    pub reliable_provisional: Option<Reliability>,
 }
 
 /// `[[ring_group]]`.

@@ -22,6 +22,7 @@ pub use secret::{Secret, SecretError};
 
 use dialtone_core::leg::Number;
 use dialtone_core::site::Site;
+use dialtone_signaling::ua::Reliability;
 use serde::{Deserialize, Serialize};
 
 /// The challenges of a site that does not say.
@@ -63,6 +64,8 @@ pub struct AccountSpec {
     pub max_contacts: u32,
     /// What happens to one more.
     pub contact_policy: ContactPolicy,
+    /// Whether provisional answers to and from it are reliable.
+    pub reliability: Reliability,
 }
 
 impl AccountSpec {

@@ -141,6 +141,7 @@ impl Reader<'_> {
             algorithms: algorithms.unwrap_or_else(|| DIGEST_DEFAULT.to_vec()),
             max_contacts: read.max_contacts.or(head.max_contacts).unwrap_or(CONTACTS_DEFAULT),
             contact_policy: read.contact_policy.or(head.contact_policy).unwrap_or_default(),
+            reliability: read.reliable_provisional.or(head.reliable_provisional).unwrap_or_default(),
         });
         self.site.extensions.insert(number, extension);
     }

@@ -178,8 +178,10 @@ fn an_extension_overrides_the_site() {
         r#"
 codecs = ["pcma"]
 contact_policy = "refuse"
+reliable_provisional = "off"
 [[extension]]
 number = "alice"
+reliable_provisional = "required"
 password_file = "key"
 digest = ["sha-256"]
 max_contacts = 1
@@ -198,6 +200,8 @@ ring_timeout = "1m"
         (&[Digest::Sha256][..], ContactPolicy::Refuse)
     );
     assert_eq!((bob.algorithms.len(), bob.max_contacts, bob.contact_policy), (2, 5, ContactPolicy::Refuse));
+    use dialtone_signaling::ua::Reliability::{Off, Required};
+    assert_eq!((alice.reliability, bob.reliability), (Required, Off));
     assert_eq!(loaded.site.extensions["alice"].codecs, [Codec::Pcma]);
     assert_eq!(loaded.site.extensions["alice"].ring_timeout, Duration::from_secs(7));
     assert_eq!(loaded.site.extensions["bob"].codecs, [Codec::Opus]);

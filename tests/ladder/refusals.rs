@@ -138,9 +138,9 @@ fn a_call_can_be_hung_up_from_outside() {
 #[test]
 fn what_we_do_not_have_cannot_be_required() {
     let (world, alice, _bob) = pair();
-    alice.invite_with("1002", |request| request.headers.push(Name::Require, "100rel"));
-    assert_eq!((alice.status(), alice.header("420", Name::Unsupported)), (420, "100rel".into()));
-    world.check_wire("require_100rel");
+    alice.invite_with("1002", |request| request.headers.push(Name::Require, "timer, precondition, x"));
+    assert_eq!((alice.status(), alice.header("420", Name::Unsupported)), (420, "precondition, x".into()));
+    world.check_wire("require_unknown");
 }
 
 #[test]
@@ -170,7 +170,10 @@ fn methods_that_are_unknown_or_not_here() {
         request.headers.push(Name::Require, "100rel");
     });
     assert_eq!(alice.status(), 405, "the method is judged first (RFC 3261 §8.2)");
-    assert_eq!(alice.header("405", Name::Allow), "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER");
+    assert_eq!(
+        alice.header("405", Name::Allow),
+        "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO"
+    );
     alice.request_with(Method::Options, "1002", |_| {});
     assert_eq!((alice.status(), alice.header("200", Name::Accept)), (200, "application/sdp".into()));
     alice.request_with(Method::Bye, "1002", |_| {});

@@ -138,6 +138,7 @@ impl Set {
                 }
                 reactions
             }
+            Method::Prack if !self.manual => vec![self.response(request, 200).into()],
             _ => Vec::new(),
         }
     }
@@ -223,8 +224,12 @@ impl Set {
             dialog.cseq += 1;
         }
         let dialog = dialog.clone();
+        // An ACK has the number of its INVITE.
+        let invite = self.invite_out.as_ref().filter(|_| method == Method::Ack);
+        let invite = invite.filter(|invite| invite.call_id() == Ok(&dialog.call_id));
+        let cseq = invite.map_or(dialog.cseq, |invite| invite.cseq().unwrap().number);
         let mut request = Request::new(method, dialog.target);
-        self.headers(&mut request, &dialog.local, &dialog.remote, &dialog.call_id, dialog.cseq);
+        self.headers(&mut request, &dialog.local, &dialog.remote, &dialog.call_id, cseq);
         request
     }
 

@@ -20,6 +20,7 @@ use dialtone_core::{Event, Fact, Mono, Now, PortId, Wall};
 use dialtone_signaling::message::{Message, Name};
 use dialtone_signaling::registrar::{ContactPolicy, PersistToken};
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig};
+use dialtone_signaling::ua::Reliability;
 use dialtone_signaling::wire::{FlowId, Path, Transport, TransportEvent};
 
 use super::phone::Phone;
@@ -55,6 +56,7 @@ pub struct Inner {
 pub struct Options {
     pub site: Site,
     pub contacts: ContactPolicy,
+    pub reliability: Reliability,
     pub stack: StackConfig,
     pub limits: Limits,
     /// Media ports of each family on each of two workers.
@@ -84,13 +86,14 @@ impl World {
         let mut options = Options {
             site: site::sample(),
             contacts: ContactPolicy::default(),
+            reliability: Reliability::default(),
             stack: site::config(),
             limits: Limits::default(),
             ports: 20,
             measures: true,
         };
         choose(&mut options);
-        let subscribers = site::subscribers(options.contacts);
+        let subscribers = site::subscribers(options.contacts, options.reliability);
         let switch = Switch::new(options.stack, options.limits, Arc::new(options.site), subscribers);
         let inner = Inner {
             switch,
@@ -173,7 +176,7 @@ impl World {
 
     /// A new site comes into force.
     pub fn apply(&self, site: Site) {
-        let subscribers = site::subscribers(ContactPolicy::default());
+        let subscribers = site::subscribers(ContactPolicy::default(), Reliability::default());
         self.input(Input::Site { site: Arc::new(site), subscribers });
     }
 

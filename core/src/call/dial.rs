@@ -16,7 +16,7 @@ use crate::description::{Description, Direction, Formats};
 use crate::endpoint::Contact;
 use crate::event::{DialOutcome, Fact, LegState, Side};
 use crate::id::LegId;
-use crate::leg::{HungUpBy, LegCommand, Number, Party, Target};
+use crate::leg::{EarlyOffer, HungUpBy, LegCommand, Number, Party, Target};
 use crate::media::{BridgeKind, Feed};
 use crate::negotiate::{self, GENERATED};
 use crate::site::{Extension, RingGroup, Ringback};
@@ -39,6 +39,11 @@ impl Dialing {
     /// When ringing ends.
     pub fn deadline(&self) -> Mono {
         self.deadline
+    }
+
+    /// Whether the caller hears this branch.
+    pub fn hears(&self, branch: LegId) -> bool {
+        self.heard == Some(branch)
     }
 }
 
@@ -155,6 +160,7 @@ impl Call {
         }
         if dialing.ringback == Ringback::Member
             && caller.local.is_none()
+            && caller.pending.is_none()
             && let Some(early) = early
             && pass_early_media(desk, caller, branch, early, state)
         {
@@ -164,6 +170,11 @@ impl Call {
         }
         match dialing.ringback {
             Ringback::Tone if !dialing.rang => ring_with_tone(desk, caller),
+            Ringback::Phone | Ringback::Member
+                if !dialing.rang && state == LegState::Ringing && caller.early_offer == EarlyOffer::Owed =>
+            {
+                ring_with_offer(desk, caller, branch);
+            }
             Ringback::Phone if !dialing.rang => caller.command(desk, LegCommand::Ring { early: None }),
             // What it sends is meant for the caller: without 180 it does not want the caller's own tone.
             Ringback::Member if !dialing.rang && state == LegState::Ringing => {
@@ -304,14 +315,18 @@ fn pass_early_media(
     early: Description,
     state: LegState,
 ) -> bool {
-    let (Some(offer), Some(branch_local)) = (caller.remote.clone(), branch.local.clone()) else {
-        return false;
-    };
+    let Some(branch_local) = branch.local.clone() else { return false };
     let agreed = negotiate::answer(&branch_local.formats, &early.formats);
-    let formats = negotiate::answer(&offer.formats, &agreed);
-    let Some(answer) = answer_caller(caller, &offer, formats) else { return false };
+    let offer = caller.remote.clone();
+    let told = match &offer {
+        Some(offer) => answer_caller(caller, offer, negotiate::answer(&offer.formats, &agreed)),
+        None => offer_caller(caller, agreed),
+    };
+    let Some(told) = told else { return false };
     branch.agree(desk, branch_local, early, Answer::Theirs);
-    caller.agree(desk, answer.clone(), offer, Answer::Ours);
+    if let Some(offer) = offer {
+        caller.agree(desk, told.clone(), offer, Answer::Ours);
+    }
     if let (Some(a), Some(b)) = (caller.port, branch.port) {
         let bridge = desk.ids.bridge();
         desk.bridge(bridge, BridgeKind::Relay { a: a.port, b: b.port });
@@ -319,17 +334,39 @@ fn pass_early_media(
     caller.command(
         desk,
         match state {
-            LegState::Ringing => LegCommand::Ring { early: Some(answer) },
+            LegState::Ringing => LegCommand::Ring { early: Some(told) },
             LegState::Early | LegState::Down | LegState::Ring | LegState::Up => {
-                LegCommand::Progress { early: answer }
+                LegCommand::Progress { early: told }
             }
         },
     );
     true
 }
 
+/// A caller that made no offer is offered what the branch was: otherwise it could not be told that it rings.
+fn ring_with_offer(desk: &mut Desk<'_>, caller: &mut Leg, branch: &Leg) {
+    let formats = branch.local.as_ref().map(|local| local.formats.clone()).unwrap_or_default();
+    let early = offer_caller(caller, formats);
+    caller.command(desk, LegCommand::Ring { early });
+}
+
+/// Our offer to a caller that made none, once and if it can be told before it is answered.
+fn offer_caller(caller: &mut Leg, formats: Formats) -> Option<Description> {
+    if caller.early_offer == EarlyOffer::Impossible || caller.pending.is_some() || formats.is_empty() {
+        return None;
+    }
+    caller.pending = caller.describe(formats, Direction::SendRecv);
+    caller.pending.clone()
+}
+
 /// The caller hears our ringing tone, or makes its own when it offered nothing that we can generate.
 fn ring_with_tone(desk: &mut Desk<'_>, caller: &mut Leg) {
+    if caller.remote.is_none()
+        && let Some(early) = offer_caller(caller, negotiate::own_offer(GENERATED))
+    {
+        play_ringback(desk, caller);
+        return caller.command(desk, LegCommand::Ring { early: Some(early) });
+    }
     let answer = caller.remote.clone().and_then(|offer| {
         let codec = tone_codec(&offer.formats)?;
         let formats = negotiate::answer_from(&offer.formats, &[codec]);
@@ -339,11 +376,15 @@ fn ring_with_tone(desk: &mut Desk<'_>, caller: &mut Leg) {
         return caller.command(desk, LegCommand::Ring { early: None });
     };
     caller.agree(desk, answer.clone(), offer, Answer::Ours);
+    play_ringback(desk, caller);
+    caller.command(desk, LegCommand::Ring { early: Some(answer) });
+}
+
+fn play_ringback(desk: &mut Desk<'_>, caller: &Leg) {
     if let Some(port) = caller.port {
         let bridge = desk.ids.bridge();
         desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed: Feed::Ringback });
     }
-    caller.command(desk, LegCommand::Ring { early: Some(answer) });
 }
 
 fn answer_caller(caller: &Leg, offer: &Description, formats: Formats) -> Option<Description> {

@@ -7,7 +7,7 @@ use crate::cause::Cause;
 use crate::description::{Description, Direction, Formats};
 use crate::event::{Fact, LegState, Side};
 use crate::id::{CallId, LegId};
-use crate::leg::{LegCommand, Number, Party};
+use crate::leg::{EarlyOffer, LegCommand, Number, Party};
 use crate::media::{MediaCommand, ReadyPort};
 use crate::negotiate;
 use crate::pbx::PbxOutput;
@@ -40,6 +40,8 @@ pub(super) struct Leg {
     configured: bool,
     /// Our offer that they have not answered.
     pub pending: Option<Description>,
+    /// Whether it can be offered something before it is answered.
+    pub early_offer: EarlyOffer,
     /// Whether its far end has put us on hold.
     pub held: bool,
 }
@@ -77,6 +79,7 @@ impl Leg {
             answer: Answer::Theirs,
             configured: false,
             pending: None,
+            early_offer: EarlyOffer::Impossible,
             held: false,
         }
     }
@@ -159,6 +162,14 @@ impl Leg {
             (Some(local), Some(remote), Answer::Theirs) => negotiate::answer(&local.formats, &remote.formats),
             (Some(local), Some(remote), Answer::Ours) => negotiate::shared(&local.formats, &remote.formats),
             (None, ..) | (_, None, _) => Formats::new(),
+        }
+    }
+
+    /// The same, or what we offered while it has not answered.
+    pub fn agreed_or_offered(&self) -> Formats {
+        match (&self.local, &self.remote) {
+            (Some(local), None) => local.formats.clone(),
+            (Some(_), Some(_)) | (None, _) => self.agreed(),
         }
     }
 

@@ -30,7 +30,7 @@ use crate::description::Description;
 use crate::endpoint::Endpoints;
 use crate::event::{Fact, LegState, Side};
 use crate::id::{BridgeId, CallId, ConversationId, IdMap, IdSource, LegId, PortId};
-use crate::leg::{LegEvent, Number, Party};
+use crate::leg::{EarlyOffer, LegEvent, Number, Party};
 use crate::media::{BridgeKind, MediaCommand, MediaEvent};
 use crate::pbx::{Limits, PbxOutput};
 use crate::ports::PortPool;
@@ -79,6 +79,7 @@ pub(crate) struct Arrival {
     pub caller: Party,
     pub dialed: Number,
     pub offer: Option<Description>,
+    pub early_offer: EarlyOffer,
     pub ipv6: bool,
 }
 
@@ -121,7 +122,7 @@ impl Call {
         arrival: Arrival,
         refusal: Option<Cause>,
     ) -> Self {
-        let Arrival { leg, endpoint, caller, dialed, offer, ipv6 } = arrival;
+        let Arrival { leg, endpoint, caller, dialed, offer, early_offer, ipv6 } = arrival;
         desk.fact(Fact::CallStarted {
             call: id,
             conversation: ConversationId::from(id),
@@ -132,6 +133,7 @@ impl Call {
         let mut leg =
             Leg::create(desk, (id, leg), (endpoint, caller), (Side::Inbound, LegState::Ring), &dialed);
         leg.remote = offer;
+        leg.early_offer = early_offer;
         let mut call = Call {
             id,
             site,

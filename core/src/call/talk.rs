@@ -61,6 +61,8 @@ impl Call {
         let Some(caller) = &mut self.caller else { return };
         let description = match (&caller.local, &caller.remote) {
             (Some(committed), _) => Some(committed.clone()),
+            // It was offered something before, and may not have answered yet.
+            (None, None) if caller.pending.is_some() => caller.pending.clone(),
             (None, Some(offer)) => caller.describe(formats, negotiate::answer_direction(offer)),
             (None, None) => caller.describe(numbered_for(caller, formats), Direction::SendRecv),
         };
@@ -161,11 +163,12 @@ impl Call {
         }
     }
 
-    /// A far end agreed to our change, or answered the offer that it had asked for.
+    /// A far end agreed to our change, or answered the offer that it had asked for, or says once more, and
+    /// perhaps differently, how it takes what stands.
     pub(super) fn modified(&mut self, desk: &mut Desk<'_>, leg: LegId, answer: Description) {
         let id = leg;
         let Some(leg) = self.leg_mut(leg) else { return };
-        let Some(offer) = leg.pending.take() else { return };
+        let Some(offer) = leg.pending.take().or_else(|| leg.local.clone()) else { return };
         let held = answer.is_hold();
         leg.agree(desk, offer, answer, Answer::Theirs);
         leg.set_held(desk, held);
@@ -207,9 +210,14 @@ impl Call {
         let other = match &self.state {
             State::Talking(talking) if talking.callee == leg => self.caller.as_ref(),
             State::Talking(talking) => self.branches.iter().find(|branch| branch.id == talking.callee),
-            State::Arriving | State::Flow(_) | State::Dialing(_) | State::Settling { .. } => {
-                self.caller.as_ref()
+            // The branch that the caller hears goes by what the caller was told.
+            State::Dialing(dialing) if dialing.hears(leg) => self.caller.as_ref(),
+            // Nobody is at the other end yet: what stands can be kept.
+            State::Dialing(_) => {
+                let own = self.caller.iter().chain(&self.branches).find(|own| own.id == leg);
+                return own.map(Leg::agreed_or_offered).unwrap_or_default();
             }
+            State::Arriving | State::Flow(_) | State::Settling { .. } => self.caller.as_ref(),
         };
         other.map(Leg::agreed).unwrap_or_default()
     }

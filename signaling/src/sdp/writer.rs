@@ -38,6 +38,11 @@ impl SdpWriter {
         self.write(local)
     }
 
+    /// What was sent last: a refresh repeats it (RFC 4028 §7.4).
+    pub fn last(&self) -> Option<&Bytes> {
+        self.last.as_ref()
+    }
+
     fn write(&mut self, local: &Description) -> Bytes {
         let mut body = write(self.origin, local, &self.layout);
         if self.last.as_ref().is_some_and(|last| *last != body) {

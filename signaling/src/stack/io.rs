@@ -118,4 +118,6 @@ pub struct StackCounts {
     pub refused: u64,
     /// Requests with a nonce count that had been used, since the start.
     pub replayed: u64,
+    /// Keys that came in INFO requests, since the start.
+    pub info_keys: u64,
 }

@@ -5,7 +5,7 @@ use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegEvent, LegId, No
 use super::{SipOutput, Stack};
 use crate::message::{MAX_FORWARDS, Method, Name, Request, Scheme};
 use crate::registrar::Binding;
-use crate::ua::{Calling, Leg, State, next_hop};
+use crate::ua::{Ask, Calling, Leg, Reliability, State, next_hop};
 use crate::wire::{Path, Transport};
 
 impl Stack {
@@ -32,10 +32,13 @@ impl Stack {
             return out.push(refused(Cause::DestinationOutOfOrder));
         };
         let session_id = self.tokens.session_id();
-        let mut leg = Leg::new(id, endpoint.clone(), session_id, State::Gone);
+        let subscriber = self.subscribers.by_number.get(&endpoint);
+        let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
+        let tag = self.tokens.tag();
         let identity = &self.config.identity;
         let mut from = identity.user(&caller.number, &caller.name);
-        from.set_tag(&self.tokens.tag());
+        from.set_tag(&tag);
+        let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
         let mut invite = Request::new(Method::Invite, binding.uri.clone());
         let headers = &mut invite.headers;
         headers.push(Name::Via, identity.via(path, &self.tokens.branch()));
@@ -47,9 +50,16 @@ impl Stack {
         headers.push(Name::Contact, identity.contact(path, id, &binding.uri));
         headers.push(Name::UserAgent, identity.agent());
         identity.allow(headers);
+        identity.supported(headers, reliability);
+        if reliability == Reliability::Required {
+            headers.push(Name::Require, "100rel");
+        }
+        let ask = Ask::new(&self.config.calls);
+        ask.write(None, headers);
         invite.set_body("application/sdp", leg.sdp.offer(offer));
         let tx = self.tx.send(now.mono, invite.clone(), path, Some(id), &mut self.tx_out);
-        leg.state = State::Calling(Box::new(Calling::new(tx, invite, path)));
+        let timer_c = now.mono + self.config.calls.timer_c;
+        leg.state = State::Calling(Box::new(Calling::new(tx, invite, path, ask, timer_c)));
         self.legs.insert(id, Box::new(leg));
     }
 

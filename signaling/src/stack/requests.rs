@@ -3,20 +3,20 @@
 
 use std::sync::Arc;
 
-use dialtone_core::{LegEvent, Now, Number, Party};
+use dialtone_core::{LegEvent, Mono, Now, Number, Party};
 
 use super::{SipOutput, Stack, publish, received};
 use crate::auth::challenge;
 use crate::message::{Method, Name, Request, Response};
 use crate::registrar::{Changes, Registration};
 use crate::transaction::{Lookup, TxId};
-use crate::ua::{Body, Leg, Offered, State};
+use crate::ua::{Body, Dialog, Leg, Offered, State, admit};
 use crate::wire::{Credentials, Path};
 
 impl Stack {
     /// The answer to what belongs to nothing that we know, and to a ping. Nobody had to prove anything to send
     /// it, so that it must not take a place in the table of transactions.
-    pub(super) fn answer_without_memory(&self, request: &Request) -> Option<Response> {
+    pub(super) fn answer_without_memory(&self, now: Mono, request: &Request, path: Path) -> Option<Response> {
         let in_dialog = || request.to().is_ok_and(|to| to.tag().is_some());
         let mut response = match &request.method {
             Method::Ack => return None,
@@ -24,6 +24,10 @@ impl Stack {
             Method::Cancel if self.tx.has_invite_of(request) => return None,
             Method::Cancel => Response::to(request, 481),
             _ if in_dialog() && self.dialog_of(request).is_some() => return None,
+            // A BYE that crossed ours is no mistake of whoever sent it.
+            _ if in_dialog() && self.ended.knows(now, request, path.remote.ip()) => {
+                Response::to(request, 200)
+            }
             _ if in_dialog() => Response::to(request, 481),
             Method::Options => match self.requires_too_much(request) {
                 Some(refusal) => refusal,
@@ -123,12 +127,9 @@ impl Stack {
         };
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, request.clone());
-        let Some(leg) = self.legs.get(&id) else { return };
-        let peer = match &leg.state {
-            State::Up(session) => session.dialog.path.remote.ip(),
-            State::Offered(offered) => offered.path.remote.ip(),
-            State::Calling(_) | State::Gone => return self.respond(now, tx, Response::to(&request, 481)),
-        };
+        let tag = request.from().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(peer) = leg.dialog(&tag).map(|dialog| dialog.path.remote.ip()) else { return };
         // The peer of the dialog is known by where it is; anybody else must prove who they are.
         if peer != path.remote.ip() {
             let endpoint = leg.endpoint.clone();
@@ -141,41 +142,7 @@ impl Stack {
                 return self.respond(now, tx, response);
             }
         }
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let State::Up(session) = &mut leg.state else {
-            // RFC 3261 §15: a caller may end an early dialog with BYE; nothing else is for here yet.
-            if request.method == Method::Bye {
-                self.respond(now, tx, Response::to(&request, 200));
-                return self.with_leg(now, id, out, |leg, desk| leg.cancelled(desk));
-            }
-            return self.respond(now, tx, Response::to(&request, 481));
-        };
-        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-        if !session.dialog.advances(cseq) {
-            return self.respond(now, tx, Response::to(&request, 500).with_reason("CSeq Out Of Order"));
-        }
-        if let Some(response) = self.requires_too_much(&request) {
-            return self.respond(now, tx, response);
-        }
-        match &request.method {
-            Method::Bye => self.with_leg(now, id, out, |leg, desk| leg.their_bye(desk, tx, &request, path)),
-            Method::Invite => {
-                self.with_leg(now, id, out, |leg, desk| leg.their_reinvite(desk, tx, request, path))
-            }
-            Method::Options => self.respond(now, tx, self.capabilities(&request)),
-            Method::Other(_) => self.respond(now, tx, Response::to(&request, 501)),
-            Method::Ack
-            | Method::Cancel
-            | Method::Register
-            | Method::Prack
-            | Method::Subscribe
-            | Method::Notify
-            | Method::Publish
-            | Method::Info
-            | Method::Refer
-            | Method::Message
-            | Method::Update => self.respond(now, tx, Response::to(&request, 405)),
-        }
+        self.with_leg(now, id, out, |leg, desk| leg.within(desk, tx, request, path));
     }
 
     fn register(
@@ -238,9 +205,20 @@ impl Stack {
             Ok(uri) => uri.user_decoded().map(|user| user.into_owned()).unwrap_or_default(),
             Err(_) => return self.respond(now, tx, Response::to(&invite, 416)),
         };
+        let subscriber = self.subscribers.by_number.get(&account);
+        let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
+        let admitted = match admit(&self.config.calls, reliability, &invite) {
+            Ok(admitted) => admitted,
+            Err(response) => return self.respond(now, tx, *response),
+        };
+        let (tag, rseq) = (self.tokens.tag(), self.tokens.below(1 << 30));
+        let Ok(dialog) = Dialog::uas(&invite, path, &tag) else {
+            return self.respond(now, tx, Response::to(&invite, 400));
+        };
         let id = self.leg_ids.leg();
         let session_id = self.tokens.session_id();
-        let mut leg = Leg::new(id, account.clone(), session_id, State::Gone);
+        let mut leg = Leg::new(id, account.clone(), tag.clone(), session_id, reliability);
+        leg.peer.heed(&invite.headers);
         let offer = match leg.read_body(&invite.headers, &invite.body) {
             Body::Empty => None,
             Body::Audio(description) => Some(description),
@@ -257,18 +235,18 @@ impl Stack {
         received(out, id, path.remote, invite.clone());
         let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
         let caller = Party { number: account.clone(), name: name.unwrap_or_default() };
-        let has_offer = offer.is_some();
-        let tag = self.tokens.tag();
-        self.dialogs.insert(tag.clone(), id);
+        self.dialogs.insert(tag, id);
         let merged = Lookup::merged(&invite).share();
         self.offered.insert(Arc::clone(&merged), id);
         leg.offered = Some(merged);
-        leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer, provisional: None }));
+        let offered = Offered::new(tx, invite, dialog, admitted, offer.is_some(), rseq);
+        let early_offer = offered.early_offer();
+        leg.state = State::Offered(Box::new(offered));
         self.legs.insert(id, Box::new(leg));
         let ipv6 = path.remote.is_ipv6();
         out.push(SipOutput::Leg {
             leg: id,
-            event: LegEvent::Offered { endpoint: account, caller, dialed, offer, ipv6 },
+            event: LegEvent::Offered { endpoint: account, caller, dialed, offer, early_offer, ipv6 },
         });
     }
 
@@ -308,7 +286,7 @@ impl Stack {
 
     fn capabilities(&self, request: &Request) -> Response {
         let mut response = Response::to(request, 200);
-        response.headers.push(Name::Accept, "application/sdp");
+        self.config.identity.capabilities(&mut response);
         response
     }
 }

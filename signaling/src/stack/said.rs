@@ -7,7 +7,7 @@ use dialtone_core::{LegId, Now};
 use super::{SipOutput, Stack, Wire, received};
 use crate::message::{Request, Response};
 use crate::transaction::{Answerer, TxId, TxOutput};
-use crate::ua::{State, end_unwanted};
+use crate::ua::end_unwanted;
 use crate::wire::{Ticket, Transmit};
 
 impl Stack {
@@ -50,19 +50,11 @@ impl Stack {
                 if !self.legs.contains_key(&leg) {
                     return self.answered_late(now, leg, tx, &response);
                 }
-                self.with_leg(now, leg, out, |leg, desk| match &leg.state {
-                    State::Calling(calling) if calling.tx == tx => leg.invite_answered(desk, response),
-                    State::Up(_) => leg.answered_up(desk, tx, response),
-                    State::Calling(_) | State::Offered(_) | State::Gone => {}
-                });
+                self.with_leg(now, leg, out, |leg, desk| leg.answered(desk, tx, response));
             }
             TxOutput::Timeout { tx, owner, unreachable } => {
                 let Some(leg) = owner else { return };
-                self.with_leg(now, leg, out, |leg, desk| match &leg.state {
-                    State::Calling(calling) if calling.tx == tx => leg.invite_timed_out(desk, unreachable),
-                    State::Up(_) => leg.timed_out_up(desk, tx, unreachable),
-                    State::Calling(_) | State::Offered(_) | State::Gone => {}
-                });
+                self.with_leg(now, leg, out, |leg, desk| leg.unanswered(desk, tx, unreachable));
             }
         }
     }
@@ -83,14 +75,14 @@ impl Stack {
         let mut response = Response::to(&request, if invite.is_some() { 200 } else { 481 });
         if let Some(leg) = owner {
             self.tx.set_owner(tx, leg);
-            received(out, leg, peer, request);
+            received(out, leg, peer, request.clone());
         }
-        if let Some(tag) = owner.and_then(|leg| self.legs.get(&leg)?.local_tag()) {
-            response.tag_to(|| tag);
+        if let Some(leg) = owner.and_then(|leg| self.legs.get(&leg)) {
+            response.tag_to(|| &leg.tag);
         }
         self.respond(now, tx, response);
         if let Some(leg) = owner {
-            self.with_leg(now, leg, out, |leg, desk| leg.cancelled(desk));
+            self.with_leg(now, leg, out, |leg, desk| leg.cancelled(desk, &request.headers));
         }
     }
 
@@ -102,7 +94,10 @@ impl Stack {
         let (path, payload, bye) = match self.tx.answerer(tx, &tag) {
             Answerer::Known(path, ack) => (path, ack, None),
             Answerer::New => {
-                let ended = end_unwanted(&invite, response, path, &self.config.identity, &mut self.tokens);
+                let ended = {
+                    let (identity, tokens) = (&self.config.identity, &mut self.tokens);
+                    end_unwanted(&invite, response, path, &self.ways, identity, tokens)
+                };
                 let Some((path, ack, bye)) = ended else { return };
                 self.tx.acknowledged(tx, &tag, path, ack.to_bytes());
                 (path, ack.to_bytes(), Some(bye))

@@ -148,6 +148,18 @@ impl Dialog {
         self.refresh(contact, self.path);
     }
 
+    /// Takes over the counters of the early dialog that it was (RFC 3261 §13.2.2.4).
+    pub fn confirm(&mut self, early: &Dialog) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = early.remote_cseq;
+    }
+
+    /// Leaves room below the next CSeq for requests that are not remembered: a gap is no mistake
+    /// (RFC 3261 §12.2.2).
+    pub fn skip(&mut self, numbers: u32) {
+        self.local_cseq += numbers;
+    }
+
     /// Whether a message with this Call-ID and these tags belongs here.
     pub fn is_for(&self, call_id: &str, remote_tag: &str) -> bool {
         self.call_id == call_id && self.remote_tag == remote_tag

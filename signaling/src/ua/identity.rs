@@ -4,10 +4,14 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::Reliability;
 use crate::message::{Headers, Host, Name, NameAddr, Request, Response, Uri};
 
 /// Methods that we understand (RFC 3261 §20.5).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO";
+
+/// Extensions that we have (RFC 3261 §20.37): reliable provisional answers and session timers.
+const EXTENSIONS: [&str; 2] = ["100rel", "timer"];
 
 /// How we call ourselves towards peers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,19 @@ impl Identity {
         headers.set(Name::Allow, ALLOW.as_bytes());
     }
 
+    /// What an OPTIONS is told (RFC 3261 §11.2).
+    pub(crate) fn capabilities(&self, response: &mut Response) {
+        response.headers.push(Name::Accept, "application/sdp");
+        response.headers.push(Name::AcceptEncoding, "identity");
+        self.supported(&mut response.headers, Reliability::Supported);
+    }
+
+    /// The extensions that we have towards somebody.
+    pub(crate) fn supported(&self, headers: &mut Headers, reliability: Reliability) {
+        let list = if reliability == Reliability::Off { "timer" } else { "100rel, timer" };
+        headers.set(Name::Supported, list);
+    }
+
     /// A Warning's value (RFC 3261 §20.43); 399 is for people.
     pub(crate) fn warning(&self, why: &str) -> String {
         format!("399 {} \"{why}\"", self.domain)
@@ -54,6 +71,7 @@ impl Identity {
 
     /// Extensions that a request requires and we do not have (RFC 3261 §8.2.2.3).
     pub(crate) fn unsupported(&self, request: &Request) -> Vec<String> {
-        request.headers.tokens(&Name::Require).map(str::to_owned).collect()
+        let ours = |token: &&str| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(token));
+        request.headers.tokens(&Name::Require).filter(|token| !ours(token)).map(str::to_owned).collect()
     }
 }

@@ -7,15 +7,20 @@
 
 use std::sync::Arc;
 
-use dialtone_core::{Description, LegEvent, LegId, Mono, Number};
+use bytes::Bytes;
+use dialtone_core::{Description, LegCommand, LegEvent, LegId, Mono, Number};
 
 use super::Desk;
 use super::cause::{reason_value, status_of};
+use super::dialog::Dialog;
+use super::exchange::Exchange;
 use super::inbound::Offered;
 use super::outbound::Calling;
+use super::policy::{Peer, Reliability};
 use super::session::Session;
 use crate::message::{self, Headers, Method, Name, RawUri, Request, Response};
 use crate::sdp::{CONTENT_TYPE, Origin, RemoteSdp, SdpWriter};
+use crate::transaction::TxId;
 use crate::wire::Path;
 
 /// The role decides what may happen next.
@@ -35,8 +40,13 @@ pub(crate) struct Leg {
     pub id: LegId,
     /// The extension at its far end.
     pub endpoint: Number,
+    /// Our tag: in To when they called, in From when we did.
+    pub tag: String,
+    pub reliability: Reliability,
+    pub peer: Peer,
     pub sdp: SdpWriter,
     pub remote_sdp: Option<Arc<RemoteSdp>>,
+    pub exchange: Exchange,
     /// Whether calls still want to hear of it; false once they said `HangUp` or it said `HungUp`.
     pub wanted: bool,
     pub state: State,
@@ -57,9 +67,89 @@ pub(crate) enum Body {
 }
 
 impl Leg {
-    pub fn new(id: LegId, endpoint: Number, session_id: u64, state: State) -> Self {
-        let sdp = SdpWriter::new(Origin { session_id, version: 1 });
-        Leg { id, endpoint, sdp, remote_sdp: None, wanted: true, state, offered: None, scheduled: None }
+    /// A leg that is neither offered nor calling yet.
+    pub fn new(id: LegId, endpoint: Number, tag: String, session_id: u64, reliability: Reliability) -> Self {
+        Leg {
+            id,
+            endpoint,
+            tag,
+            reliability,
+            peer: Peer::default(),
+            sdp: SdpWriter::new(Origin { session_id, version: 1 }),
+            remote_sdp: None,
+            exchange: Exchange::default(),
+            wanted: true,
+            state: State::Gone,
+            offered: None,
+            scheduled: None,
+        }
+    }
+
+    /// Calls want something.
+    pub fn command(&mut self, desk: &mut Desk<'_>, command: LegCommand) {
+        match &self.state {
+            State::Offered(_) => self.command_offered(desk, command),
+            State::Calling(_) => self.command_calling(desk, command),
+            State::Up(_) => self.command_up(desk, command),
+            State::Gone => {}
+        }
+    }
+
+    /// A request of ours was answered.
+    pub fn answered(&mut self, desk: &mut Desk<'_>, tx: TxId, response: Response) {
+        match &self.state {
+            State::Calling(calling) if calling.tx == tx => self.invite_answered(desk, response),
+            State::Gone => {}
+            _ if self.exchange.is_about(tx) => self.change_answered(desk, tx, &response),
+            State::Up(_) => self.repeated_2xx(desk, tx, &response),
+            // An answer to a PRACK: that it was heard is all that it can say.
+            State::Calling(_) | State::Offered(_) => {}
+        }
+    }
+
+    /// A request of ours was not answered.
+    pub fn unanswered(&mut self, desk: &mut Desk<'_>, tx: TxId, unreachable: bool) {
+        match &self.state {
+            State::Calling(calling) if calling.tx == tx => self.invite_timed_out(desk, unreachable),
+            State::Calling(_) | State::Offered(_) | State::Up(_) if self.exchange.is_about(tx) => {
+                self.change_timed_out(desk, unreachable);
+            }
+            State::Calling(_) | State::Offered(_) | State::Up(_) | State::Gone => {}
+        }
+    }
+
+    /// Fires its timers.
+    pub fn expire(&mut self, desk: &mut Desk<'_>) {
+        match &self.state {
+            State::Offered(_) => self.expire_offered(desk),
+            State::Calling(_) => self.expire_calling(desk),
+            State::Up(_) => self.expire_up(desk),
+            State::Gone => return,
+        }
+        self.ask_again(desk);
+    }
+
+    /// The dialog with whoever has this tag.
+    pub fn dialog(&mut self, remote_tag: &str) -> Option<&mut Dialog> {
+        match &mut self.state {
+            State::Offered(offered) => Some(&mut offered.dialog),
+            State::Calling(calling) => calling.forks.get(remote_tag).map(|fork| &mut fork.dialog),
+            State::Up(session) => Some(&mut session.dialog),
+            State::Gone => None,
+        }
+        .filter(|dialog| dialog.remote_tag == remote_tag)
+    }
+
+    /// Whether a request with this Call-ID and this From tag belongs to it (RFC 3261 §12.2.2).
+    pub fn is_for(&self, call_id: &str, remote_tag: &str) -> bool {
+        match &self.state {
+            State::Offered(offered) => offered.dialog.is_for(call_id, remote_tag),
+            State::Calling(calling) => {
+                calling.forks.all().iter().any(|fork| fork.dialog.is_for(call_id, remote_tag))
+            }
+            State::Up(session) => session.dialog.is_for(call_id, remote_tag),
+            State::Gone => false,
+        }
     }
 
     /// Tells calls, unless they have stopped listening.
@@ -91,7 +181,7 @@ impl Leg {
     }
 
     /// Puts our answer to their last offer, or our offer when there was none, into a message.
-    pub fn write_answer(&mut self, local: &Description, answers: bool) -> bytes::Bytes {
+    pub fn write_answer(&mut self, local: &Description, answers: bool) -> Bytes {
         match &self.remote_sdp {
             Some(remote) if answers => self.sdp.answer(local, remote),
             Some(_) | None => self.sdp.offer(local),
@@ -100,21 +190,13 @@ impl Leg {
 
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
-        match &self.state {
+        let state = match &self.state {
             State::Offered(offered) => offered.deadline(),
-            State::Gone => None,
             State::Calling(calling) => calling.deadline(),
             State::Up(session) => session.deadline(),
-        }
-    }
-
-    /// The tag of our answers, or of our requests.
-    pub fn local_tag(&self) -> Option<&str> {
-        match &self.state {
-            State::Offered(offered) => Some(&offered.tag),
-            State::Up(session) => Some(&session.dialog.local_tag),
-            State::Calling(_) | State::Gone => None,
-        }
+            State::Gone => return None,
+        };
+        state.into_iter().chain(self.exchange.deadline()).min()
     }
 
     pub fn is_gone(&self) -> bool {
@@ -137,9 +219,10 @@ impl Leg {
     ) -> Response {
         let mut response = Response::to(request, status);
         response.tag_to(|| tag);
-        if status < 300 && request.method == Method::Invite {
+        if status < 300 && matches!(request.method, Method::Invite | Method::Update) {
             response.headers.copy(&Name::RecordRoute, &request.headers);
             response.headers.push(Name::Contact, self.contact(desk, path, &request.uri));
+            desk.identity.supported(&mut response.headers, self.reliability);
         }
         desk.identity.sign(&mut response);
         response
