@@ -272,10 +272,13 @@ fn plain(value: &serde_json::Value) -> Option<String> {
 
 /// `INVITE`, or `180 Ringing`; an INVITE within a dialog says so, and a NOTIFY of a transfer what it tells.
 pub fn summary(message: &Message) -> String {
-    let body = match message.headers().content_type().as_deref() {
-        _ if message.body().is_empty() => String::new(),
-        Some("message/sipfrag") => format!(" ({})", fragment(message.body())),
-        Some(_) | None => " (sdp)".to_owned(),
+    let headers = message.headers();
+    let body = if message.body().is_empty() {
+        String::new()
+    } else if headers.has(&Name::ContentType) && headers.has_content_type("message/sipfrag") {
+        format!(" ({})", fragment(message.body()))
+    } else {
+        " (sdp)".to_owned()
     };
     match message {
         Message::Request(request) => {

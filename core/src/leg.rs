@@ -77,8 +77,6 @@ pub enum LegCommand {
         target: Target,
         /// Who is calling.
         caller: Party,
-        /// What was dialed.
-        dialed: Number,
         /// Our offer.
         offer: Description,
         /// Who transferred the caller here.

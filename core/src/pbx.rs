@@ -4,7 +4,7 @@
 //! **Invariant:** nothing here scans all calls in one turn; what concerns all of them is swept in slices.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::cause::Cause;
 use crate::command::{Command, Reply};
 use crate::endpoint::{ContactChange, Endpoints};
 use crate::event::Fact;
-use crate::id::{CallId, IdSource, LegId, PortId};
+use crate::id::{CallId, IdMap, IdSource, LegId, PortId};
 use crate::leg::{LegCommand, LegEvent, TransferTo};
 use crate::machine::Machine;
 use crate::media::{MediaCommand, MediaEvent};
@@ -98,17 +98,20 @@ pub enum PbxOutput {
 /// Calls that one turn of a sweep ends.
 const SWEEP: usize = 32;
 
+/// Calls that tables have room for from the start: growing one moves all of it within some turn.
+const RESERVED_MAX: usize = 1 << 14;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pbx {
     site: Arc<Site>,
     limits: Limits,
     ids: IdSource,
-    calls: HashMap<CallId, Box<Call>>,
+    calls: IdMap<CallId, Box<Call>>,
     /// Those of `calls` that settle.
     settling: usize,
-    legs: HashMap<LegId, CallId>,
-    port_legs: HashMap<PortId, (CallId, LegId)>,
+    legs: IdMap<LegId, CallId>,
+    port_legs: IdMap<PortId, (CallId, LegId)>,
     ports: PortPool,
     endpoints: Endpoints,
     deadlines: BinaryHeap<Reverse<(Mono, CallId)>>,
@@ -123,17 +126,19 @@ pub struct Pbx {
 impl Pbx {
     /// An empty PBX. `ids` must not collide with the ids that signaling gives to inbound legs.
     pub fn new(site: Arc<Site>, limits: Limits, ids: IdSource) -> Self {
+        let calls = limits.calls_max.min(RESERVED_MAX);
+        let legs = calls * 2;
         Pbx {
             site,
             limits,
             ids,
-            calls: HashMap::new(),
+            calls: IdMap::with_capacity_and_hasher(calls, Default::default()),
             settling: 0,
-            legs: HashMap::new(),
-            port_legs: HashMap::new(),
+            legs: IdMap::with_capacity_and_hasher(legs, Default::default()),
+            port_legs: IdMap::with_capacity_and_hasher(legs, Default::default()),
             ports: PortPool::default(),
-            endpoints: Endpoints::default(),
-            deadlines: BinaryHeap::new(),
+            endpoints: Endpoints::with_room(legs),
+            deadlines: BinaryHeap::with_capacity(calls),
             draining: false,
             congested: false,
             turned_away: 0,
@@ -175,7 +180,7 @@ impl Pbx {
         &'a mut self,
         now: Mono,
         out: &'a mut Vec<PbxOutput>,
-    ) -> (&'a mut HashMap<CallId, Box<Call>>, Desk<'a>) {
+    ) -> (&'a mut IdMap<CallId, Box<Call>>, Desk<'a>) {
         let desk = Desk {
             now,
             limits: &self.limits,

@@ -302,7 +302,7 @@ impl Phone {
                     call_id: invite.call_id().unwrap().into(),
                     local: response.headers.text(&Name::To).unwrap().into(),
                     remote: invite.headers.text(&Name::From).unwrap().into(),
-                    target: invite.contact().unwrap().uri.into(),
+                    target: (&invite.contact().unwrap().uri).into(),
                     cseq: 100,
                 });
             }
@@ -419,7 +419,7 @@ impl Phone {
                 call_id: invite.call_id().unwrap().into(),
                 local: invite.headers.text(&Name::From).unwrap().into(),
                 remote: answer.headers.text(&Name::To).unwrap().into(),
-                target: answer.contact().unwrap().uri.into(),
+                target: (&answer.contact().unwrap().uri).into(),
                 cseq: invite.cseq().unwrap().number,
             });
         });
@@ -434,7 +434,7 @@ impl Phone {
                 call_id: invite.call_id().unwrap().into(),
                 local: sent.headers().text(&Name::To).unwrap().into(),
                 remote: invite.headers.text(&Name::From).unwrap().into(),
-                target: invite.contact().unwrap().uri.into(),
+                target: (&invite.contact().unwrap().uri).into(),
                 cseq: 100,
             });
         });
@@ -550,7 +550,7 @@ impl Phone {
 /// A proxy on the way has rung several phones; this is the answer of one of them.
 fn as_fork(response: &mut Response, tag: &str) {
     if !tag.is_empty() {
-        let mut to = response.headers.to().unwrap();
+        let mut to = response.headers.to().unwrap().clone();
         to.set_tag(tag);
         response.headers.set(Name::To, to);
     }

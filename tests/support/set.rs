@@ -152,7 +152,7 @@ impl Set {
                 call_id: invite.call_id().unwrap().into(),
                 local: invite.headers.text(&Name::From).unwrap().into(),
                 remote: response.headers.text(&Name::To).unwrap().into(),
-                target: response.contact().unwrap().uri.into(),
+                target: (&response.contact().unwrap().uri).into(),
                 cseq: invite.cseq().unwrap().number,
             });
         }

@@ -83,6 +83,7 @@ impl Call {
             heard: None,
             best,
         });
+        self.branches.reserve_exact(goals.len().min(desk.limits.branches_max));
         for goal in goals.into_iter().take(desk.limits.branches_max) {
             self.begin_branch(desk, goal, ringback);
         }
@@ -135,7 +136,7 @@ impl Call {
         desk.fact(Fact::DialBegan { call: self.id, caller: caller_id, leg: id, endpoint });
         desk.fact(Fact::ConnectedLine { leg: caller_id, party: callee });
         let target = Target::Contact { endpoint: goal.endpoint, contact: goal.contact.id };
-        leg.command(desk, LegCommand::Originate { target, caller: caller_party, dialed, offer, referred_by });
+        leg.command(desk, LegCommand::Originate { target, caller: caller_party, offer, referred_by });
         self.branches.push(leg);
     }
 

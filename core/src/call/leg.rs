@@ -67,7 +67,7 @@ impl Leg {
             party: party.clone(),
             dialed: dialed.to_owned(),
         });
-        desk.device(|endpoints, facts| endpoints.leg(&endpoint, id, side, state, false, facts));
+        desk.device(|endpoints| endpoints.leg(&endpoint, id, side, state, false));
         Leg {
             id,
             call,
@@ -119,7 +119,7 @@ impl Leg {
 
     fn tell_device(&self, desk: &mut Desk<'_>) {
         let (id, side, state, held) = (self.id, self.side, self.state, self.held);
-        desk.device(|endpoints, facts| endpoints.leg(&self.endpoint, id, side, state, held, facts));
+        desk.device(|endpoints| endpoints.leg(&self.endpoint, id, side, state, held));
     }
 
     /// Our description of its stream with these formats; `None` without a port.
@@ -201,6 +201,6 @@ impl Leg {
             desk.media(MediaCommand::Release { port: port.port });
         }
         desk.fact(Fact::LegEnded { leg: self.id, call: self.call, cause });
-        desk.device(|endpoints, facts| endpoints.leg_ended(self.id, facts));
+        desk.device(|endpoints| endpoints.leg_ended(self.id));
     }
 }

@@ -23,7 +23,6 @@ mod talk;
 mod transfer;
 mod wait;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -40,7 +39,7 @@ use crate::cause::Cause;
 use crate::description::Description;
 use crate::endpoint::Endpoints;
 use crate::event::{Fact, LegState, Side};
-use crate::id::{BridgeId, CallId, ConversationId, IdSource, LegId, PortId};
+use crate::id::{BridgeId, CallId, ConversationId, IdMap, IdSource, LegId, PortId};
 use crate::leg::{EarlyOffer, LegEvent, Number, Party};
 use crate::media::{BridgeKind, MediaCommand, MediaEvent};
 use crate::pbx::{Limits, PbxOutput};
@@ -56,8 +55,8 @@ pub(crate) struct Desk<'a> {
     pub ids: &'a mut IdSource,
     pub ports: &'a mut PortPool,
     pub endpoints: &'a mut Endpoints,
-    pub legs: &'a mut HashMap<LegId, CallId>,
-    pub port_legs: &'a mut HashMap<PortId, (CallId, LegId)>,
+    pub legs: &'a mut IdMap<LegId, CallId>,
+    pub port_legs: &'a mut IdMap<PortId, (CallId, LegId)>,
     pub out: &'a mut Vec<PbxOutput>,
 }
 
@@ -78,10 +77,8 @@ impl Desk<'_> {
         self.out.push(PbxOutput::App(About { call, what }));
     }
 
-    fn device(&mut self, change: impl FnOnce(&mut Endpoints, &mut Vec<Fact>)) {
-        let mut facts = Vec::new();
-        change(self.endpoints, &mut facts);
-        self.out.extend(facts.into_iter().map(PbxOutput::Fact));
+    fn device(&mut self, change: impl FnOnce(&mut Endpoints) -> Option<Fact>) {
+        self.out.extend(change(self.endpoints).map(PbxOutput::Fact));
     }
 }
 

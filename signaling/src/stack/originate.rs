@@ -3,7 +3,7 @@
 use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegEvent, LegId, Now, Number, Party};
 
 use super::{SipOutput, Stack};
-use crate::message::{Method, Name, Request, Scheme};
+use crate::message::{MAX_FORWARDS, Method, Name, Request, Scheme};
 use crate::registrar::Binding;
 use crate::ua::{Ask, Calling, Leg, Reliability, State, next_hop};
 use crate::wire::{Path, Transport};
@@ -39,13 +39,13 @@ impl Stack {
         let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
         let mut invite = Request::new(Method::Invite, binding.uri.clone());
         let headers = &mut invite.headers;
-        headers.push(Name::Via, identity.via(path, &self.tokens.branch()).to_string());
-        headers.push(Name::MaxForwards, "70");
-        headers.push(Name::From, from.to_string());
-        headers.push(Name::To, identity.user(&endpoint, "").to_string());
+        headers.push(Name::Via, identity.via(path, &self.tokens.branch()));
+        headers.push(Name::MaxForwards, MAX_FORWARDS);
+        headers.push(Name::From, from);
+        headers.push(Name::To, identity.user(&endpoint, ""));
         headers.push(Name::CallId, self.tokens.call_id());
-        headers.push(Name::CSeq, "1 INVITE");
-        headers.push(Name::Contact, identity.contact(path, &id.to_string(), &binding.uri));
+        headers.push(Name::CSeq, &b"1 INVITE"[..]);
+        headers.push(Name::Contact, identity.contact(path, id, &binding.uri));
         headers.push(Name::UserAgent, identity.agent());
         identity.allow(headers);
         identity.supported(headers, reliability);

@@ -1,13 +1,15 @@
 //! A request outside of what transactions and legs know: within a dialog, a registration, a call.
 //! RFC 3261 §8.2 in its own order: the method, what is required, who asks.
 
+use std::sync::Arc;
+
 use dialtone_core::{LegEvent, Mono, Now, Number, Party};
 
-use super::{Merge, SipOutput, Stack, publish, received};
+use super::{SipOutput, Stack, publish, received};
 use crate::auth::challenge;
 use crate::message::{Method, Name, Request, Response};
 use crate::registrar::{Changes, Registration};
-use crate::transaction::TxId;
+use crate::transaction::{Lookup, TxId};
 use crate::ua::{Body, Dialog, Leg, Offered, State, admit};
 use crate::wire::{Credentials, Path};
 
@@ -86,7 +88,7 @@ impl Stack {
             | Method::Message
             | Method::Update => return self.respond(now, tx, Response::to(&request, 405)),
         }
-        if self.offered.contains_key(&Merge::of(&request)) {
+        if self.offered.contains_key(&*Lookup::merged(&request)) {
             // RFC 3261 §8.2.2.2: a fork on the way brought the same call twice.
             return self.respond(now, tx, Response::to(&request, 482));
         }
@@ -246,7 +248,9 @@ impl Stack {
         let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
         let caller = Party { number: account.clone(), name: name.unwrap_or_default() };
         self.dialogs.insert(tag, id);
-        self.offered.insert(Merge::of(&invite), id);
+        let merged = Lookup::merged(&invite).share();
+        self.offered.insert(Arc::clone(&merged), id);
+        leg.offered = Some(merged);
         let offered = Offered::new(tx, invite, dialog, admitted, offer.is_some(), rseq);
         let early_offer = offered.early_offer();
         leg.state = State::Offered(Box::new(offered));

@@ -9,7 +9,7 @@ use super::metrics::Metrics;
 use super::stream;
 use super::udp::UdpPort;
 use crate::auth::Accounts;
-use crate::wire::{FlowId, Path, Transmit, Transport};
+use crate::wire::{Path, Transmit, Transport};
 
 /// Sends, and tells addresses. Cheap to clone, usable from any thread, never blocks.
 #[derive(Clone)]
@@ -36,26 +36,6 @@ impl TransportHandle {
     pub fn locals(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.0.udp.iter().map(|port| (Transport::Udp, port.local));
         udp.chain(self.0.listening.iter().copied()).collect()
-    }
-
-    /// A way to `remote` for a request that no flow leads to; `None` when we have no socket of its family.
-    ///
-    /// Over TCP and TLS it is an open connection to exactly that address, or else a path whose connection is opened by
-    /// the first message sent over it.
-    pub fn path_to(&self, transport: Transport, remote: SocketAddr) -> Option<Path> {
-        let hub = &self.0;
-        match transport {
-            Transport::Udp => {
-                let port = self.port_towards(remote)?;
-                let local = hub.local_address(port.local, remote.ip());
-                Some(Path { transport, flow: port.flow, local, remote })
-            }
-            Transport::Tcp | Transport::Tls => hub.flows().path_to((transport, remote)).or_else(|| {
-                let listening = hub.listening(transport, remote)?;
-                let local = hub.local_address(listening, remote.ip());
-                Some(Path { transport, flow: FlowId(0), local, remote })
-            }),
-        }
     }
 
     /// Replaces the accounts; messages that are being checked finish with the old ones.

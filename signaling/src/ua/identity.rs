@@ -43,7 +43,7 @@ impl Identity {
 
     /// What we understand.
     pub(crate) fn allow(&self, headers: &mut Headers) {
-        headers.set(Name::Allow, ALLOW);
+        headers.set(Name::Allow, ALLOW.as_bytes());
     }
 
     /// What an OPTIONS is told (RFC 3261 §11.2).

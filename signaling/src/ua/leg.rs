@@ -5,6 +5,8 @@
 //!               └──300-699──▶ (gone)                        └──300-699, timeout──▶ (gone)
 //! ```
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dialtone_core::{Description, LegCommand, LegEvent, LegId, Mono, Number};
 
@@ -17,8 +19,8 @@ use super::outbound::Calling;
 use super::policy::{Peer, Reliability};
 use super::refer::Refers;
 use super::session::Session;
-use crate::message::{Headers, Method, Name, RawUri, Request, Response};
-use crate::sdp::{self, Origin, RemoteSdp, SdpWriter};
+use crate::message::{self, Headers, Method, Name, RawUri, Request, Response};
+use crate::sdp::{CONTENT_TYPE, Origin, RemoteSdp, SdpWriter};
 use crate::transaction::TxId;
 use crate::wire::Path;
 
@@ -44,12 +46,14 @@ pub(crate) struct Leg {
     pub reliability: Reliability,
     pub peer: Peer,
     pub sdp: SdpWriter,
-    pub remote_sdp: Option<RemoteSdp>,
+    pub remote_sdp: Option<Arc<RemoteSdp>>,
     pub exchange: Exchange,
     /// Whether calls still want to hear of it; false once they said `HangUp` or it said `HungUp`.
     pub wanted: bool,
     pub state: State,
     pub refers: Refers,
+    /// Under which key it stands among the calls that are offered, while it does.
+    pub offered: Option<Arc<[u8]>>,
     /// When it stands in the heap of deadlines.
     pub scheduled: Option<Mono>,
 }
@@ -79,6 +83,7 @@ impl Leg {
             wanted: true,
             state: State::Gone,
             refers: Refers::default(),
+            offered: None,
             scheduled: None,
         }
     }
@@ -164,20 +169,20 @@ impl Leg {
     }
 
     /// Reads the session description of a message and keeps it for our answer to it.
-    pub fn read_body(&mut self, headers: &Headers, body: &Bytes) -> Body {
+    pub fn read_body(&mut self, headers: &Headers, body: &message::Body) -> Body {
         if body.is_empty() {
             return Body::Empty;
         }
-        if headers.content_type().is_some_and(|kind| kind != "application/sdp") {
+        if !headers.has_content_type(CONTENT_TYPE) {
             return Body::Unusable(415, "application/sdp is needed");
         }
-        let Ok(remote) = sdp::parse(body) else {
+        let Ok(remote) = body.sdp() else {
             return Body::Unusable(400, "malformed session description");
         };
         match remote.description() {
             Some(description) => {
-                self.remote_sdp = Some(remote);
-                Body::Audio(description)
+                self.remote_sdp = Some(Arc::clone(remote));
+                Body::Audio(description.clone())
             }
             None => Body::Unusable(488, "no audio line that can be used"),
         }
@@ -208,7 +213,7 @@ impl Leg {
 
     /// The extension's name at which our contacts are addressed.
     pub fn contact(&self, desk: &Desk<'_>, path: Path, asked: &RawUri) -> String {
-        desk.identity.contact(path, &super::dialog::contact_user(self.id), asked)
+        desk.identity.contact(path, self.id, asked)
     }
 
     /// An answer to a request of theirs within this leg, with what every answer of a dialog carries.

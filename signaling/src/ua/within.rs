@@ -92,18 +92,17 @@ impl Leg {
             response.headers.push(Name::RecvInfo, "");
             return self.reply_with(desk, tx, response);
         }
-        match request.headers.content_type() {
-            None if request.body.is_empty() => self.reply(desk, tx, request, 200),
-            Some(kind) if KEYS.contains(&kind.as_str()) => {
-                *desk.info_keys += 1;
-                self.reply(desk, tx, request, 200);
-            }
-            Some(_) | None => {
-                let mut response = Response::to(request, 415);
-                response.headers.push(Name::Accept, KEYS.join(", "));
-                self.reply_with(desk, tx, response);
-            }
+        let typed = request.headers.has(&Name::ContentType);
+        if !typed && request.body.is_empty() {
+            return self.reply(desk, tx, request, 200);
         }
+        if typed && KEYS.iter().any(|kind| request.headers.has_content_type(kind)) {
+            *desk.info_keys += 1;
+            return self.reply(desk, tx, request, 200);
+        }
+        let mut response = Response::to(request, 415);
+        response.headers.push(Name::Accept, KEYS.join(", "));
+        self.reply_with(desk, tx, response);
     }
 
     /// Answers with a status and nothing else.
