@@ -23,6 +23,8 @@ mod flows;
 mod forks;
 #[path = "ladder/hostile.rs"]
 mod hostile;
+#[path = "ladder/loops.rs"]
+mod loops;
 #[path = "ladder/losses.rs"]
 mod losses;
 #[path = "ladder/refusals.rs"]
