@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::budget::Budget;
 use super::clock::Clock;
 use super::flows::Flows;
 use super::gate::{Arrival, Gate};
@@ -29,8 +28,6 @@ pub(super) struct Hub {
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) gate: Gate,
-    /// Datagrams of each source.
-    pub(super) datagrams: Budget,
     pub(super) clock: Clock,
     pub(super) udp: Vec<UdpPort>,
     /// Where we accept connections.
