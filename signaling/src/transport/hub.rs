@@ -148,7 +148,7 @@ pub(super) async fn run_reports(hub: Arc<Hub>, mut reports: mpsc::Receiver<Trans
     }
 }
 
-#[allow(clippy::disallowed_methods)] // The shell's own timer: the sink cannot be awaited.
+#[allow(clippy::disallowed_methods, reason = "the shell's own timer: the sink cannot be awaited")]
 async fn pause(interval: Duration) {
     tokio::time::sleep(interval).await;
 }

@@ -68,14 +68,14 @@ impl Known {
         let hash = self.hasher.hash_one((call_id, source));
         let set = hash as usize % (SLOTS / WAYS) * WAYS;
         // Never 0, which is free.
-        (self.slots.get(set..set + WAYS).unwrap_or_default(), hash & !TIME_MASK | 1 << TIME_BITS)
+        (self.slots.get(set..set + WAYS).unwrap_or_default(), (hash & !TIME_MASK) | (1 << TIME_BITS))
     }
 }
 
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 
 fn tick(now: Mono) -> u64 {
-    now.as_nanos() / 4_000_000_000 & TIME_MASK
+    (now.as_nanos() / 4_000_000_000) & TIME_MASK
 }
 
 fn is(value: u64, mark: u64) -> bool {

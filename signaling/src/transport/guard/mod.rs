@@ -132,7 +132,7 @@ impl Guard {
         let within = arrival.transport.is_reliable() || self.arrivals.take(&source, now);
         let glance = Glance::of(message);
         let known = self.known.contains(glance.call_id, source, now);
-        if !within && !(known || self.shows_nonce(&glance, arrival, realm)) {
+        if !within && !known && !self.shows_nonce(&glance, arrival, realm) {
             self.metrics.flooded.add();
             self.log.note(Event::Flood, arrival, "");
             return None;
