@@ -297,9 +297,13 @@ impl Machine for Pbx {
         match input {
             PbxInput::Leg {
                 leg,
-                event: LegEvent::Offered { endpoint, caller, dialed, offer, early_offer, ipv6 },
+                event: LegEvent::Offered { endpoint, caller, dialed, device, offer, early_offer, ipv6 },
             } => {
-                self.offered(now, Arrival { leg, endpoint, caller, dialed, offer, early_offer, ipv6 }, out);
+                self.offered(
+                    now,
+                    Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6 },
+                    out,
+                );
             }
             PbxInput::Leg { leg, event } => {
                 // A leg that was told to hang up is forgotten; what it still says changes nothing.

@@ -9,6 +9,7 @@
 
 mod ended;
 mod originate;
+mod reach;
 mod requests;
 mod ways;
 
@@ -27,7 +28,8 @@ pub(crate) use self::ways::Ways;
 use crate::auth::{Accounts, NonceKey, NonceWindow};
 use crate::message::{Message, Name, Request, Response};
 use crate::registrar::{
-    Binding, BindingChange, Changes, ContactPolicy, ExpiryPolicy, PersistToken, Registrar,
+    Binding, BindingChange, Changes, ContactPolicy, ExpiryPolicy, GruuKey, PersistToken, Probes, ReachPolicy,
+    Registrar,
 };
 use crate::transaction::{Answerer, Timing, Transactions, TxId, TxOutput};
 use crate::ua::{CallPolicy, Desk, Identity, Leg, Reliability, State, Tokens, end_unwanted};
@@ -56,6 +58,8 @@ pub struct StackConfig {
     pub seed: [u8; 32],
     /// Seals nonces; the same as the transport's.
     pub nonce_key: NonceKey,
+    /// Seals temporary GRUUs; the same after a restart.
+    pub gruu_key: GruuKey,
 }
 
 /// What signaling must know of one extension.
@@ -67,6 +71,8 @@ pub struct Subscriber {
     pub contacts: ContactPolicy,
     /// Whether provisional answers to and from it are reliable.
     pub reliability: Reliability,
+    /// How it is reached.
+    pub reach: ReachPolicy,
 }
 
 /// The extensions of the site in force.
@@ -139,6 +145,11 @@ pub enum SipOutput {
         /// Who waits.
         notify: Option<PersistToken>,
     },
+    /// Close a connection: nobody answers on it.
+    Close {
+        /// Which.
+        flow: FlowId,
+    },
     /// Somebody failed to prove who they are.
     AuthFailed {
         /// The account that they named.
@@ -180,6 +191,10 @@ pub struct StackCounts {
     pub dialogs: usize,
     /// Bindings.
     pub bindings: usize,
+    /// Of those, the ones that cannot be reached.
+    pub unreachable: usize,
+    /// Contacts that have been asked whether they are there, and have not answered yet.
+    pub questions: usize,
     /// Requests refused because a table was full, since the start.
     pub refused: u64,
     /// Requests with a nonce count that had been used, since the start.
@@ -194,6 +209,7 @@ pub struct Stack {
     tokens: Tokens,
     tx: Transactions,
     registrar: Registrar,
+    probes: Probes,
     nonces: NonceWindow,
     subscribers: Arc<Subscribers>,
     leg_ids: IdSource,
@@ -219,7 +235,12 @@ impl Stack {
         Stack {
             tokens: Tokens::new(config.seed, node),
             tx: Transactions::new(config.timing, config.transactions_max),
-            registrar: Registrar::new(config.expiry, IdSource::new(node, boot, 1, 1)),
+            registrar: Registrar::new(
+                config.expiry,
+                config.gruu_key.clone(),
+                IdSource::new(node, boot, 1, 1),
+            ),
+            probes: Probes::default(),
             nonces: NonceWindow::default().with_lifetime(config.nonce_key.lifetime()),
             subscribers,
             // Odd: the PBX names the legs that it originates with even numbers.
@@ -242,10 +263,13 @@ impl Stack {
     pub fn counts(&self) -> StackCounts {
         StackCounts {
             transactions: self.tx.len(),
-            waiting: self.tx.waiting(),
+            // A drain does not wait for whoever is only asked whether they are there.
+            waiting: self.tx.waiting().saturating_sub(self.probes.outstanding()),
             legs: self.legs.len(),
             dialogs: self.dialogs.len(),
             bindings: self.registrar.len(),
+            unreachable: self.probes.unreachable(),
+            questions: self.probes.outstanding(),
             refused: self.refused + self.tx.refused(),
             replayed: self.replayed,
             info_keys: self.info_keys,
@@ -279,7 +303,7 @@ impl Stack {
                 }
                 let mut changes = Changes::default();
                 self.registrar.restore(now.mono, endpoint, binding, &mut changes);
-                publish(changes, out);
+                self.publish(now, changes, true, out);
             }
             SipInput::Subscribers(subscribers) => self.subscribers = subscribers,
             SipInput::Sockets(sockets) => self.ways.sockets = sockets,
@@ -292,7 +316,8 @@ impl Stack {
         self.tx.expire(now.mono, &mut self.tx_out);
         let mut changes = Changes::default();
         self.registrar.expire(now.mono, &mut changes);
-        publish(changes, out);
+        self.publish(now, changes, false, out);
+        self.qualify(now, out);
         while let Some(&Reverse((at, leg))) = self.deadlines.peek()
             && at <= now.mono
         {
@@ -310,7 +335,10 @@ impl Stack {
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
         let legs = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        [self.tx.deadline(), self.registrar.deadline(), legs].into_iter().flatten().min()
+        [self.tx.deadline(), self.registrar.deadline(), self.probes.deadline(), legs]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn transport(&mut self, now: Now, event: TransportEvent, out: &mut Vec<SipOutput>) {
@@ -329,9 +357,7 @@ impl Stack {
             TransportEvent::FlowUp { path } => {
                 self.ways.flows.insert(path.flow);
             }
-            TransportEvent::FlowDown { flow } => {
-                self.ways.flows.remove(&flow);
-            }
+            TransportEvent::FlowDown { flow } => self.flow_down(now, flow, out),
             TransportEvent::SendFailed { ticket } => self.tx.send_failed(ticket, &mut self.tx_out),
             TransportEvent::AuthFailed { account, source } => {
                 out.push(SipOutput::AuthFailed { account, source })
@@ -371,14 +397,22 @@ impl Stack {
             }
             TxOutput::Seen { owner, peer, message } => received(out, owner, peer, message),
             TxOutput::Response { tx, owner, response } => {
-                let Some(leg) = owner else { return };
+                let status = Some(response.status);
+                let Some(leg) = owner else { return self.questioned(now, tx, status, out) };
+                if response.status == 430 && self.is_calling(leg, tx) && self.next_way(now, leg, status, out)
+                {
+                    return;
+                }
                 if !self.legs.contains_key(&leg) {
                     return self.answered_late(now, leg, tx, &response);
                 }
                 self.with_leg(now, leg, out, |leg, desk| leg.answered(desk, tx, response));
             }
             TxOutput::Timeout { tx, owner, unreachable } => {
-                let Some(leg) = owner else { return };
+                let Some(leg) = owner else { return self.questioned(now, tx, None, out) };
+                if self.is_calling(leg, tx) && self.next_way(now, leg, None, out) {
+                    return;
+                }
                 self.with_leg(now, leg, out, |leg, desk| leg.unanswered(desk, tx, unreachable));
             }
         }
@@ -445,6 +479,23 @@ impl Stack {
             return self.originate(now, id, endpoint, contact, &caller, &offer, out);
         }
         self.with_leg(now, id, out, |leg, desk| leg.command(desk, command));
+    }
+
+    /// Whether this is the INVITE of a leg that has not been answered.
+    fn is_calling(&self, leg: LegId, tx: TxId) -> bool {
+        let leg = self.legs.get(&leg);
+        leg.is_some_and(|leg| matches!(&leg.state, State::Calling(calling) if calling.tx == tx))
+    }
+
+    /// Tells calls and the store what the registrar has changed.
+    fn publish(&mut self, now: Now, mut changes: Changes, restored: bool, out: &mut Vec<SipOutput>) {
+        let contacts = std::mem::take(&mut changes.contacts);
+        out.extend(contacts.iter().cloned().map(SipOutput::Contact));
+        self.watch(now, &contacts, restored, out);
+        let Changes { persist: changes, notify, .. } = changes;
+        if !changes.is_empty() {
+            out.push(SipOutput::Persist { changes, notify });
+        }
     }
 
     /// Answers a request outside of legs: with a tag of ours and what every answer carries.
@@ -520,14 +571,6 @@ impl Merge {
             from_tag: tag.unwrap_or_default(),
             cseq: request.cseq().map_or(0, |cseq| cseq.number),
         }
-    }
-}
-
-fn publish(mut changes: Changes, out: &mut Vec<SipOutput>) {
-    out.extend(std::mem::take(&mut changes.contacts).into_iter().map(SipOutput::Contact));
-    let Changes { persist: changes, notify, .. } = changes;
-    if !changes.is_empty() {
-        out.push(SipOutput::Persist { changes, notify });
     }
 }
 

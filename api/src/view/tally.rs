@@ -1,6 +1,6 @@
 //! Counters that are a fold over events, so that a number in a chart and a line in a record never differ.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dialtone_core::Cause;
 use dialtone_core::event::{DialOutcome, Fact};
@@ -24,7 +24,6 @@ pub(super) struct Tally {
     ended: Vec<AtomicU64>,
     /// In the order of [`OUTCOMES`].
     branches: [AtomicU64; OUTCOMES.len()],
-    contacts: AtomicI64,
     contacts_expired: AtomicU64,
     auth_failures: AtomicU64,
     silences: AtomicU64,
@@ -40,7 +39,6 @@ impl Default for Tally {
             answered: AtomicU64::default(),
             ended: Cause::ALL.iter().map(|_| AtomicU64::default()).collect(),
             branches: Default::default(),
-            contacts: AtomicI64::default(),
             contacts_expired: AtomicU64::default(),
             auth_failures: AtomicU64::default(),
             silences: AtomicU64::default(),
@@ -71,11 +69,7 @@ impl Tally {
                     .into_iter()
                     .for_each(|counter| add(counter, 1));
             }
-            Fact::ContactAdded { .. } => {
-                self.contacts.fetch_add(1, Ordering::Relaxed);
-            }
             Fact::ContactRemoved { expired, .. } => {
-                self.contacts.fetch_sub(1, Ordering::Relaxed);
                 add(&self.contacts_expired, u64::from(*expired));
             }
             Fact::AuthFailed { .. } => add(&self.auth_failures, 1),
@@ -89,6 +83,9 @@ impl Tally {
             | Fact::Draining { .. }
             | Fact::Stopped
             | Fact::SiteApplied { .. }
+            | Fact::ContactAdded { .. }
+            | Fact::ContactRefreshed { .. }
+            | Fact::ContactReached { .. }
             | Fact::DeviceStateChanged { .. }
             | Fact::LegCreated { .. }
             | Fact::RouteTaken { .. }
@@ -128,8 +125,6 @@ impl Tally {
             counter("dialtone_calls_answered_total", "Calls that were answered.").value(read(&self.answered)),
             ended,
             branches,
-            MetricFamily::gauge("dialtone_contacts", "Registered contacts now.")
-                .value(self.contacts.load(Ordering::Relaxed) as f64),
             counter("dialtone_contacts_expired_total", "Contacts that ran out.")
                 .value(read(&self.contacts_expired)),
             counter("dialtone_auth_failures_total", "Attempts with wrong credentials.")

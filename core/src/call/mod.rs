@@ -81,6 +81,7 @@ pub(crate) struct Arrival {
     pub endpoint: Number,
     pub caller: Party,
     pub dialed: Number,
+    pub device: Option<String>,
     pub offer: Option<Description>,
     pub early_offer: EarlyOffer,
     pub ipv6: bool,
@@ -106,6 +107,8 @@ pub(crate) struct Call {
     id: CallId,
     site: Arc<Site>,
     dialed: Number,
+    /// The one device that is meant.
+    device: Option<String>,
     /// The caller's leg; `None` once it has ended.
     caller: Option<Leg>,
     branches: Vec<Leg>,
@@ -125,7 +128,7 @@ impl Call {
         arrival: Arrival,
         refusal: Option<Cause>,
     ) -> Self {
-        let Arrival { leg, endpoint, caller, dialed, offer, early_offer, ipv6 } = arrival;
+        let Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6 } = arrival;
         desk.fact(Fact::CallStarted {
             call: id,
             conversation: ConversationId::from(id),
@@ -141,6 +144,7 @@ impl Call {
             id,
             site,
             dialed,
+            device,
             caller: Some(leg),
             branches: Vec::new(),
             ports_out: 0,

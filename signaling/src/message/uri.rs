@@ -117,6 +117,11 @@ impl Uri {
         self.params.get(name)
     }
 
+    /// A parameter without its escapes.
+    pub fn param_decoded(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.params.get(name).map(unescape)
+    }
+
     /// Sets a parameter; what may not stand there is escaped.
     pub fn set_param(&mut self, name: &str, value: &str) {
         self.params.set(name, &escape(value, is_param));

@@ -120,6 +120,13 @@ impl Flows {
         }
     }
 
+    /// Ends a connection's task, which forgets it.
+    pub(super) fn close(&self, flow: FlowId) {
+        if let Some(connection) = self.open.get(&flow) {
+            connection.close.notify_one();
+        }
+    }
+
     /// The path of an open connection to `remote`.
     pub(super) fn path_to(&self, remote: Remote) -> Option<Path> {
         let flow = self.by_remote.get(&remote)?;

@@ -32,6 +32,11 @@ impl TransportHandle {
         }
     }
 
+    /// Closes a connection; one that is gone already is no error.
+    pub fn close(&self, flow: FlowId) {
+        self.0.flows().close(flow);
+    }
+
     /// The bound addresses, in the order configured, with the ports that the system chose where 0 was asked for.
     pub fn locals(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.0.udp.iter().map(|port| (Transport::Udp, port.local));

@@ -29,11 +29,18 @@ pub(crate) struct Dialog {
     remote_cseq: Option<u32>,
     /// How their messages come and ours go.
     pub path: Path,
+    /// Whether it stays so, whatever their contact says.
+    at_source: bool,
 }
 
 impl Dialog {
     /// The dialog that our 2xx to `invite` makes (RFC 3261 §12.1.1).
-    pub fn uas(invite: &Request, path: Path, local_tag: &str) -> Result<Dialog, HeaderError> {
+    pub fn uas(
+        invite: &Request,
+        path: Path,
+        at_source: bool,
+        local_tag: &str,
+    ) -> Result<Dialog, HeaderError> {
         let mut local = invite.headers.to()?;
         local.set_tag(local_tag);
         let remote = invite.headers.from()?;
@@ -45,7 +52,8 @@ impl Dialog {
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
             local: local.to_string(),
             remote: remote.to_string(),
-            path: next_hop(&target, &routes, path),
+            path: if at_source { path } else { next_hop(&target, &routes, path) },
+            at_source,
             target: RawUri::from(target),
             routes,
             local_cseq: 0,
@@ -54,7 +62,12 @@ impl Dialog {
     }
 
     /// The dialog that their 2xx to our `invite` makes (RFC 3261 §12.1.2).
-    pub fn uac(invite: &Request, answer: &Response, path: Path) -> Result<Dialog, HeaderError> {
+    pub fn uac(
+        invite: &Request,
+        answer: &Response,
+        path: Path,
+        at_source: bool,
+    ) -> Result<Dialog, HeaderError> {
         let local = invite.headers.from()?;
         let remote = answer.headers.to()?;
         let target = answer.headers.contact()?.uri;
@@ -66,7 +79,8 @@ impl Dialog {
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
             local: local.to_string(),
             remote: remote.to_string(),
-            path: next_hop(&target, &routes, path),
+            path: if at_source { path } else { next_hop(&target, &routes, path) },
+            at_source,
             target: RawUri::from(target),
             routes,
             local_cseq: invite.cseq()?.number,
@@ -125,7 +139,7 @@ impl Dialog {
     /// this way.
     pub fn refresh(&mut self, contact: Option<NameAddr>, way: Path) {
         if let Some(contact) = contact {
-            self.path = next_hop(&contact.uri, &self.routes, way);
+            self.path = if self.at_source { way } else { next_hop(&contact.uri, &self.routes, way) };
             self.target = RawUri::from(contact.uri);
         }
     }
@@ -168,7 +182,10 @@ impl Dialog {
 /// Where a dialog's requests go. The way that the peer's own message came works through NAT, so it is
 /// kept; a contact on the same host that names another port is no NAT's work and is followed.
 pub(crate) fn next_hop(target: &Uri, routes: &[NameAddr], way: Path) -> Path {
-    let named = target.host.ip().filter(|ip| *ip == way.remote.ip() && routes.is_empty());
+    // RFC 5627 §3.4: the host of a GRUU is that of a registrar, not of the phone. RFC 5626 §4.3: a contact with ob is
+    // reached over the flow that the dialog began on.
+    let is_phone = routes.is_empty() && !target.params.has("gr") && !target.params.has("ob");
+    let named = target.host.ip().filter(|ip| *ip == way.remote.ip() && is_phone);
     match (named, way.transport) {
         (Some(ip), Transport::Udp) => {
             let port = target.port.unwrap_or(way.transport.default_port());

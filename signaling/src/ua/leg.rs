@@ -42,6 +42,8 @@ pub(crate) struct Leg {
     pub tag: String,
     pub reliability: Reliability,
     pub peer: Peer,
+    /// Whether it is reached where its messages come from, whatever its contact says.
+    pub at_source: bool,
     pub sdp: SdpWriter,
     pub remote_sdp: Option<RemoteSdp>,
     pub exchange: Exchange,
@@ -70,6 +72,7 @@ impl Leg {
             endpoint,
             tag,
             reliability,
+            at_source: false,
             peer: Peer::default(),
             sdp: SdpWriter::new(Origin { session_id, version: 1 }),
             remote_sdp: None,
