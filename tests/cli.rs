@@ -251,6 +251,8 @@ fn without_a_server_the_records_are_read_and_nothing_is_written() {
         cause: Cause::NormalClearing,
         ended_by: EndedBy::Caller,
         legs: Vec::new(),
+        transfers: Vec::new(),
+        merged_into: None,
     };
     records.append(Stream::Cdr, &cdr, None).unwrap();
     let trace = TraceRecord {

@@ -5,6 +5,8 @@
 #[allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 mod support;
 
+#[path = "ladder/attended.rs"]
+mod attended;
 #[path = "ladder/calls.rs"]
 mod calls;
 #[path = "ladder/cancel.rs"]
@@ -41,5 +43,9 @@ mod reliable;
 mod timers;
 #[path = "ladder/tls.rs"]
 mod tls;
+#[path = "ladder/transfer_failures.rs"]
+mod transfer_failures;
+#[path = "ladder/transfers.rs"]
+mod transfers;
 #[path = "ladder/updates.rs"]
 mod updates;

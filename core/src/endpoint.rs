@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::event::{DeviceState, Fact, LegState, Side};
-use crate::id::{ContactId, LegId};
+use crate::id::{ContactId, IdMap, LegId};
 use crate::leg::Number;
 
 /// One place where an endpoint can be reached.
@@ -95,23 +95,22 @@ struct Endpoint {
 }
 
 /// What one leg means for its phone.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Activity {
-    endpoint: Number,
     alerting: bool,
     talking: bool,
     held: bool,
 }
 
 impl Activity {
-    fn new(endpoint: &str, side: Side, state: LegState, held: bool) -> Self {
+    fn new(side: Side, state: LegState, held: bool) -> Self {
         let (alerting, talking) = match (side, state) {
             (Side::Outbound, LegState::Ringing | LegState::Early) => (true, false),
             // A branch that has not rung yet says nothing about the phone.
             (Side::Outbound, LegState::Down) => (false, false),
             (Side::Outbound, LegState::Ring | LegState::Up) | (Side::Inbound, _) => (false, true),
         };
-        Activity { endpoint: endpoint.to_owned(), alerting, talking, held: talking && held }
+        Activity { alerting, talking, held: talking && held }
     }
 }
 
@@ -129,13 +128,13 @@ impl Endpoint {
         }
     }
 
-    fn begin(&mut self, activity: &Activity) {
+    fn begin(&mut self, activity: Activity) {
         self.alerting += u32::from(activity.alerting);
         self.talking += u32::from(activity.talking);
         self.held += u32::from(activity.held);
     }
 
-    fn end(&mut self, activity: &Activity) {
+    fn end(&mut self, activity: Activity) {
         self.alerting -= u32::from(activity.alerting);
         self.talking -= u32::from(activity.talking);
         self.held -= u32::from(activity.held);
@@ -152,21 +151,27 @@ impl Endpoint {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Endpoints {
     by_number: HashMap<Number, Endpoint>,
-    legs: HashMap<LegId, Activity>,
+    legs: IdMap<LegId, (Number, Activity)>,
 }
 
 impl Endpoints {
+    /// None yet, with room for so many legs.
+    pub fn with_room(legs: usize) -> Self {
+        let legs = IdMap::with_capacity_and_hasher(legs, Default::default());
+        Endpoints { by_number: HashMap::new(), legs }
+    }
+
     /// Applies a change and pushes what it means.
     pub fn apply(&mut self, change: ContactChange, facts: &mut Vec<Fact>) {
         match change {
             ContactChange::Added { endpoint, contact, source, facts: about } => {
                 let (whose, id) = (endpoint.clone(), contact.id);
                 facts.push(Fact::ContactAdded { endpoint: whose, contact: id, source, about });
-                self.change(&endpoint, facts, |entry| {
+                facts.extend(self.change(&endpoint, |entry| {
                     entry.contacts.retain(|old| old.id != contact.id);
                     entry.contacts.push(contact);
                     entry.contacts.sort_by_key(|contact| std::cmp::Reverse(contact.q));
-                });
+                }));
             }
             ContactChange::Refreshed { endpoint, contact, lasts_s } => {
                 facts.push(Fact::ContactRefreshed { endpoint, contact, lasts_s });
@@ -176,13 +181,13 @@ impl Endpoints {
                     round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
                 let told = endpoint.clone();
                 facts.push(Fact::ContactReached { endpoint: told, contact, reachable, round_trip_us });
-                self.change(&endpoint, facts, |entry| {
+                facts.extend(self.change(&endpoint, |entry| {
                     let meant = entry.contacts.iter_mut().filter(|known| known.id == contact);
                     meant.for_each(|known| known.reachable = reachable);
-                });
+                }));
             }
             ContactChange::Removed { endpoint, contact, expired } => {
-                self.change(&endpoint, facts, |entry| entry.contacts.retain(|old| old.id != contact));
+                facts.extend(self.change(&endpoint, |entry| entry.contacts.retain(|old| old.id != contact)));
                 facts.push(Fact::ContactRemoved { endpoint, contact, expired });
             }
         }
@@ -214,7 +219,7 @@ impl Endpoints {
         self.by_number.get(endpoint).map_or(DeviceState::Unavailable, Endpoint::state)
     }
 
-    /// A leg of the endpoint began or does something else now.
+    /// A leg of the endpoint began or does something else now. Gives the fact that the phone does, if so.
     pub fn leg(
         &mut self,
         endpoint: &str,
@@ -222,39 +227,35 @@ impl Endpoints {
         side: Side,
         state: LegState,
         held: bool,
-        facts: &mut Vec<Fact>,
-    ) {
-        let activity = Activity::new(endpoint, side, state, held);
-        let before = self.legs.insert(leg, activity.clone());
-        self.change(endpoint, facts, |entry| {
-            if let Some(before) = &before {
-                entry.end(before);
-            }
-            entry.begin(&activity);
-        });
+    ) -> Option<Fact> {
+        let activity = Activity::new(side, state, held);
+        let (_, known) = self.legs.entry(leg).or_insert_with(|| (endpoint.to_owned(), Activity::default()));
+        // Of a leg that is new it did nothing.
+        let before = std::mem::replace(known, activity);
+        self.change(endpoint, |entry| {
+            entry.end(before);
+            entry.begin(activity);
+        })
     }
 
     /// A leg of the endpoint is over.
-    pub fn leg_ended(&mut self, leg: LegId, facts: &mut Vec<Fact>) {
-        if let Some(activity) = self.legs.remove(&leg) {
-            self.change(&activity.endpoint, facts, |entry| entry.end(&activity));
-        }
+    pub fn leg_ended(&mut self, leg: LegId) -> Option<Fact> {
+        let (endpoint, activity) = self.legs.remove(&leg)?;
+        self.change(&endpoint, |entry| entry.end(activity))
     }
 
-    fn change(&mut self, endpoint: &str, facts: &mut Vec<Fact>, what: impl FnOnce(&mut Endpoint)) {
+    fn change(&mut self, endpoint: &str, what: impl FnOnce(&mut Endpoint)) -> Option<Fact> {
         if !self.by_number.contains_key(endpoint) {
             self.by_number.insert(endpoint.to_owned(), Endpoint::default());
         }
-        let Some(entry) = self.by_number.get_mut(endpoint) else { return };
+        let entry = self.by_number.get_mut(endpoint)?;
         let before = entry.state();
         what(entry);
         let (state, gone) = (entry.state(), entry.is_gone());
         if gone {
             self.by_number.remove(endpoint);
         }
-        if state != before {
-            facts.push(Fact::DeviceStateChanged { endpoint: endpoint.to_owned(), state });
-        }
+        (state != before).then(|| Fact::DeviceStateChanged { endpoint: endpoint.to_owned(), state })
     }
 }
 
@@ -325,11 +326,11 @@ mod tests {
             (second, Side::Outbound, LegState::Up, true, DeviceState::OnHold),
         ];
         for (leg, side, state, held, expected) in steps {
-            endpoints.leg("1001", leg, side, state, held, &mut facts);
+            endpoints.leg("1001", leg, side, state, held);
             assert_eq!(endpoints.state("1001"), expected, "{leg:?} {state:?}");
         }
-        endpoints.leg_ended(call, &mut facts);
-        endpoints.leg_ended(second, &mut facts);
+        endpoints.leg_ended(call);
+        endpoints.leg_ended(second);
         endpoints.apply(
             ContactChange::Removed { endpoint: "1001".into(), contact: id, expired: true },
             &mut facts,

@@ -4,19 +4,19 @@
 //! **Invariant:** nothing here scans all calls in one turn; what concerns all of them is swept in slices.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::app::{About, AppCommand, AppEvent};
-use crate::call::{Arrival, Call, Desk};
+use crate::call::{Arrival, Call, Desk, Pair};
 use crate::cause::Cause;
 use crate::command::{Command, Reply};
 use crate::endpoint::{ContactChange, Endpoints};
 use crate::event::Fact;
-use crate::id::{CallId, IdSource, LegId, PortId};
-use crate::leg::{LegCommand, LegEvent};
+use crate::id::{CallId, IdMap, IdSource, LegId, PortId};
+use crate::leg::{LegCommand, LegEvent, TransferTo};
 use crate::machine::Machine;
 use crate::media::{MediaCommand, MediaEvent};
 use crate::ports::PortPool;
@@ -98,17 +98,20 @@ pub enum PbxOutput {
 /// Calls that one turn of a sweep ends.
 const SWEEP: usize = 32;
 
+/// Calls that tables have room for from the start: growing one moves all of it within some turn.
+const RESERVED_MAX: usize = 1 << 14;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pbx {
     site: Arc<Site>,
     limits: Limits,
     ids: IdSource,
-    calls: HashMap<CallId, Box<Call>>,
+    calls: IdMap<CallId, Box<Call>>,
     /// Those of `calls` that settle.
     settling: usize,
-    legs: HashMap<LegId, CallId>,
-    port_legs: HashMap<PortId, (CallId, LegId)>,
+    legs: IdMap<LegId, CallId>,
+    port_legs: IdMap<PortId, (CallId, LegId)>,
     ports: PortPool,
     endpoints: Endpoints,
     deadlines: BinaryHeap<Reverse<(Mono, CallId)>>,
@@ -123,17 +126,19 @@ pub struct Pbx {
 impl Pbx {
     /// An empty PBX. `ids` must not collide with the ids that signaling gives to inbound legs.
     pub fn new(site: Arc<Site>, limits: Limits, ids: IdSource) -> Self {
+        let calls = limits.calls_max.min(RESERVED_MAX);
+        let legs = calls * 2;
         Pbx {
             site,
             limits,
             ids,
-            calls: HashMap::new(),
+            calls: IdMap::with_capacity_and_hasher(calls, Default::default()),
             settling: 0,
-            legs: HashMap::new(),
-            port_legs: HashMap::new(),
+            legs: IdMap::with_capacity_and_hasher(legs, Default::default()),
+            port_legs: IdMap::with_capacity_and_hasher(legs, Default::default()),
             ports: PortPool::default(),
-            endpoints: Endpoints::default(),
-            deadlines: BinaryHeap::new(),
+            endpoints: Endpoints::with_room(legs),
+            deadlines: BinaryHeap::with_capacity(calls),
             draining: false,
             congested: false,
             turned_away: 0,
@@ -175,7 +180,7 @@ impl Pbx {
         &'a mut self,
         now: Mono,
         out: &'a mut Vec<PbxOutput>,
-    ) -> (&'a mut HashMap<CallId, Box<Call>>, Desk<'a>) {
+    ) -> (&'a mut IdMap<CallId, Box<Call>>, Desk<'a>) {
         let desk = Desk {
             now,
             limits: &self.limits,
@@ -246,6 +251,42 @@ impl Pbx {
         }
     }
 
+    /// Somebody calls to take a leg's place: it joins that leg's call and begins none.
+    fn replace(&mut self, now: Mono, arrival: Arrival, replaced: LegId, out: &mut Vec<PbxOutput>) {
+        let leg = arrival.leg;
+        match self.legs.get(&replaced) {
+            Some(&call) => {
+                self.with_call(now, call, out, |call, desk| call.replace(desk, arrival, replaced));
+            }
+            // The leg has ended a moment ago (RFC 3891 §3: 603 is for dialogs that are over).
+            None => {
+                let command = LegCommand::HangUp { cause: Cause::CallRejected };
+                out.push(PbxOutput::Leg { leg, command });
+            }
+        }
+    }
+
+    /// The far end of one leg wants whom it talks with connected with the far side of its second leg.
+    fn attended(&mut self, now: Mono, legs: Pair, out: &mut Vec<PbxOutput>) {
+        let Some(&first) = self.legs.get(&legs.first) else { return };
+        let second = self.legs.get(&legs.second).copied().filter(|second| *second != first);
+        let (calls, mut desk) = self.desk(now, out);
+        let Some(mut second) = second.and_then(|second| calls.remove(&second)) else {
+            let command = LegCommand::RefuseTransfer { cause: Cause::CallRejected };
+            return out.push(PbxOutput::Leg { leg: legs.first, command });
+        };
+        let mut first = calls.remove(&first).expect("a leg is in the index as long as its call");
+        Call::transfer_between(&mut desk, &mut first, &mut second, legs);
+        // Neither settled, or its leg would not be known.
+        let over = [first, second].map(|call| (call.finished(&mut desk), call));
+        for (_, call) in over.into_iter().filter(|(over, _)| !over) {
+            let id = call.id();
+            self.settling += usize::from(call.is_settling());
+            self.calls.insert(id, call);
+            self.schedule(id);
+        }
+    }
+
     fn media(&mut self, now: Mono, event: MediaEvent, out: &mut Vec<PbxOutput>) {
         let port = match &event {
             MediaEvent::Ready { ports } => return self.ports.stock(ports.iter().copied()),
@@ -297,13 +338,17 @@ impl Machine for Pbx {
         match input {
             PbxInput::Leg {
                 leg,
-                event: LegEvent::Offered { endpoint, caller, dialed, device, offer, early_offer, ipv6 },
+                event:
+                    LegEvent::Offered { endpoint, caller, dialed, device, offer, early_offer, ipv6, replaces },
             } => {
-                self.offered(
-                    now,
-                    Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6 },
-                    out,
-                );
+                let arrival = Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6 };
+                match replaces {
+                    Some(replaced) => self.replace(now, arrival, replaced, out),
+                    None => self.offered(now, arrival, out),
+                }
+            }
+            PbxInput::Leg { leg: first, event: LegEvent::TransferAsked { to: TransferTo::Leg(second) } } => {
+                self.attended(now, Pair { first, second }, out);
             }
             PbxInput::Leg { leg, event } => {
                 // A leg that was told to hang up is forgotten; what it still says changes nothing.

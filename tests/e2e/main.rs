@@ -19,3 +19,4 @@ mod register;
 mod sipp_calls;
 mod stopping;
 mod tls;
+mod transfers;

@@ -28,8 +28,11 @@ fn an_options_is_told_what_we_have() {
     let within = said();
     alice.keeps_its_dialog(|| alice.request_with(Method::Options, "1002", |_| {}));
     assert_eq!(said(), within);
-    let allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO";
-    assert_eq!(within, [allow, "100rel, timer", "application/sdp", "identity"].map(str::to_owned));
+    let allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER";
+    assert_eq!(
+        within,
+        [allow, "100rel, timer, replaces, norefersub", "application/sdp", "identity"].map(str::to_owned)
+    );
     alice.bye();
     world.finish();
 }
@@ -190,7 +193,7 @@ fn a_fork_whose_connection_is_gone_is_ended_another_way() {
     world.flow_down(101);
     let listening = world.phone_at("1002", Transport::Tcp, "10.0.0.12:5090");
     let mut late = dialtone_signaling::message::Response::to(&invite, 200);
-    let mut to = late.headers.to().unwrap();
+    let mut to = late.headers.to().unwrap().clone();
     to.set_tag("other");
     late.headers.set(Name::To, to);
     late.headers.push(Name::Contact, "<sip:1002@10.0.0.12:5090;transport=tcp>");

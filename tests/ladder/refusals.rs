@@ -172,7 +172,7 @@ fn methods_that_are_unknown_or_not_here() {
     assert_eq!(alice.status(), 405, "the method is judged first (RFC 3261 §8.2)");
     assert_eq!(
         alice.header("405", Name::Allow),
-        "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO"
+        "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER"
     );
     alice.request_with(Method::Options, "1002", |_| {});
     assert_eq!((alice.status(), alice.header("200", Name::Accept)), (200, "application/sdp".into()));

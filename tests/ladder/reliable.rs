@@ -281,7 +281,7 @@ fn each_fork_has_its_own_line_of_numbers() {
     alice.ack();
     // The other phone answers all the same.
     let mut late = dialtone_signaling::message::Response::to(&invite, 200);
-    let mut to = late.headers.to().unwrap();
+    let mut to = late.headers.to().unwrap().clone();
     to.set_tag("two");
     late.headers.set(Name::To, to);
     late.headers.push(Name::Contact, "<sip:1002@10.0.0.12:5060>");

@@ -96,6 +96,10 @@ impl Phone {
         self.set(|set| set.dialog.as_mut().expect("a dialog").cseq += by);
     }
 
+    pub fn has_sent(&self) -> bool {
+        self.set(|set| set.last_sent.is_some())
+    }
+
     /// Its last message is sent once more.
     pub fn repeat(&self) {
         let message = self.set(|set| set.last_sent.clone()).expect("a message");
@@ -203,6 +207,73 @@ impl Phone {
         self.send(bye);
     }
 
+    /// Asks that whoever it talks with be connected with somebody else.
+    pub fn refer(&self, to: &str) {
+        self.refer_with(&format!("<sip:{to}@{}>", super::site::REALM), |_| {});
+    }
+
+    pub fn refer_with(&self, refer_to: &str, change: impl FnOnce(&mut Request)) {
+        let refer = self.set(|set| {
+            let mut refer = set.within(Method::Refer);
+            refer.headers.push(Name::ReferTo, refer_to);
+            change(&mut refer);
+            refer
+        });
+        self.send(refer);
+    }
+
+    /// The same with whoever another line of this phone is connected with.
+    pub fn refer_to_line(&self, line: &Phone) {
+        let (number, replaces) = line.replaces();
+        let escape = |text: String| text.replace('@', "%40").replace(';', "%3B").replace('=', "%3D");
+        let domain = super::site::REALM;
+        self.refer_with(&format!("<sip:{number}@{domain}?Replaces={}>", escape(replaces)), |_| {});
+    }
+
+    /// The number at the far end of its dialog, and what a Replaces header says of it. An INVITE that was only
+    /// alerted makes an early dialog.
+    pub fn replaces(&self) -> (String, String) {
+        self.set(|set| {
+            let (call_id, local, remote) = match (&set.dialog, &set.invite_out) {
+                (Some(dialog), _) => (dialog.call_id.clone(), dialog.local.clone(), dialog.remote.clone()),
+                (None, Some(invite)) => {
+                    let answer = set.inbox.iter().rev().find_map(|message| match message {
+                        Message::Response(response) if response.status > 100 => Some(response.clone()),
+                        _ => None,
+                    });
+                    let to = answer.expect("an answer").headers.text(&Name::To).unwrap().to_owned();
+                    let from = invite.headers.text(&Name::From).unwrap().to_owned();
+                    (invite.call_id().unwrap().to_owned(), from, to)
+                }
+                (None, None) => panic!("no dialog"),
+            };
+            let (local, remote) = (NameAddr::parse(&local).unwrap(), NameAddr::parse(&remote).unwrap());
+            let number = remote.uri.user_decoded().unwrap().into_owned();
+            let (to, from) = (remote.tag().unwrap(), local.tag().unwrap());
+            (number, format!("{call_id};to-tag={to};from-tag={from}"))
+        })
+    }
+
+    /// Whether there is a dialog to speak of: one that was answered, or alerted.
+    pub fn has_dialog(&self) -> bool {
+        self.set(|set| {
+            let answered =
+                |message: &Message| matches!(message, Message::Response(response) if response.status > 100);
+            set.dialog.is_some() || (set.invite_out.is_some() && set.inbox.iter().any(answered))
+        })
+    }
+
+    /// The statuses that NOTIFYs told, in order, each with its subscription's state.
+    pub fn told(&self) -> Vec<String> {
+        let tell = |message: &Message| {
+            let body = String::from_utf8_lossy(message.body()).into_owned();
+            let status = body.split(' ').nth(1).unwrap_or_default().to_owned();
+            let state = message.headers().text(&Name::SubscriptionState).unwrap();
+            format!("{status} {}", state.split(';').next().unwrap())
+        };
+        self.got("NOTIFY").iter().map(tell).collect()
+    }
+
     /// BYE with a Reason header.
     pub fn bye_because(&self, reason: &str) {
         let bye = self.set(|set| {
@@ -231,7 +302,7 @@ impl Phone {
                     call_id: invite.call_id().unwrap().into(),
                     local: response.headers.text(&Name::To).unwrap().into(),
                     remote: invite.headers.text(&Name::From).unwrap().into(),
-                    target: invite.contact().unwrap().uri.into(),
+                    target: (&invite.contact().unwrap().uri).into(),
                     cseq: 100,
                 });
             }
@@ -348,7 +419,7 @@ impl Phone {
                 call_id: invite.call_id().unwrap().into(),
                 local: invite.headers.text(&Name::From).unwrap().into(),
                 remote: answer.headers.text(&Name::To).unwrap().into(),
-                target: answer.contact().unwrap().uri.into(),
+                target: (&answer.contact().unwrap().uri).into(),
                 cseq: invite.cseq().unwrap().number,
             });
         });
@@ -363,7 +434,7 @@ impl Phone {
                 call_id: invite.call_id().unwrap().into(),
                 local: sent.headers().text(&Name::To).unwrap().into(),
                 remote: invite.headers.text(&Name::From).unwrap().into(),
-                target: invite.contact().unwrap().uri.into(),
+                target: (&invite.contact().unwrap().uri).into(),
                 cseq: 100,
             });
         });
@@ -479,7 +550,7 @@ impl Phone {
 /// A proxy on the way has rung several phones; this is the answer of one of them.
 fn as_fork(response: &mut Response, tag: &str) {
     if !tag.is_empty() {
-        let mut to = response.headers.to().unwrap();
+        let mut to = response.headers.to().unwrap().clone();
         to.set_tag(tag);
         response.headers.set(Name::To, to);
     }

@@ -112,7 +112,7 @@ impl Sdp {
 
 /// What a body says about its audio, when it can be used.
 pub fn description(body: &[u8]) -> Option<Description> {
-    parse(body).ok()?.description()
+    parse(body).ok()?.description().cloned()
 }
 
 /// A description of ours with these formats, as calls give it.

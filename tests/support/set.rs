@@ -132,6 +132,7 @@ impl Set {
                 let status = if self.dialog.take().is_some() { 200 } else { 481 };
                 vec![Response::to(request, status).into()]
             }
+            Method::Notify => vec![Response::to(request, 200).into()],
             Method::Cancel => {
                 let mut reactions = vec![self.response(request, 200).into()];
                 if let Some(invite) = self.invite_in.take_if(|_| !self.manual) {
@@ -152,7 +153,7 @@ impl Set {
                 call_id: invite.call_id().unwrap().into(),
                 local: invite.headers.text(&Name::From).unwrap().into(),
                 remote: response.headers.text(&Name::To).unwrap().into(),
-                target: response.contact().unwrap().uri.into(),
+                target: (&response.contact().unwrap().uri).into(),
                 cseq: invite.cseq().unwrap().number,
             });
         }

@@ -386,11 +386,12 @@ impl Inner {
         set.last_sent = Some(message.clone());
         self.rung(&number, false, &message);
         if let Message::Request(request) = &mut message {
-            let mut via = request.via().unwrap();
+            let mut via = request.via().unwrap().clone();
             via.stamp(path.remote);
             request.headers.set_top(&Name::Via, &via);
             assert_eq!(request.check(), Ok(()));
         }
+        message.read();
         let received = TransportEvent::Received { path, message, credentials };
         self.inputs.push_back(Input::Sip(SipInput::Transport(received)));
     }

@@ -158,6 +158,12 @@ impl View {
             Fact::LegNegotiated { leg, codec, .. } => self.leg(*leg, |view| view.codec = Some(*codec)),
             Fact::LegHeld { leg } => self.leg(*leg, |view| view.held = true),
             Fact::LegResumed { leg } => self.leg(*leg, |view| view.held = false),
+            Fact::LegMoved { leg, from, call } => self.moved(*leg, *from, *call),
+            Fact::ConversationMerged { call, survivor, into, .. } => {
+                for call in [call, survivor] {
+                    self.call(*call, |view| view.conversation = *into);
+                }
+            }
             Fact::LegEnded { leg, call, .. } => {
                 self.legs.remove(leg);
                 self.call(*call, |view| view.legs.retain(|other| other.leg != *leg));
@@ -179,6 +185,9 @@ impl View {
             | Fact::DialBegan { .. }
             | Fact::DialEnded { .. }
             | Fact::LegLatched { .. }
+            | Fact::LegReplaced { .. }
+            | Fact::TransferBegan { .. }
+            | Fact::TransferEnded { .. }
             | Fact::FlowStarted { .. }
             | Fact::FlowEnded { .. }
             | Fact::BridgeCreated { .. }
@@ -249,6 +258,22 @@ impl View {
         if let Some(mut view) = self.calls.get_mut(&call) {
             change(&mut view);
         }
+    }
+
+    fn moved(&self, leg: LegId, from: CallId, to: CallId) {
+        let mut taken = None;
+        self.call(from, |view| {
+            let place = view.legs.iter().position(|view| view.leg == leg);
+            taken = place.map(|place| view.legs.remove(place));
+        });
+        self.legs.remove(&leg);
+        let Some(taken) = taken else { return };
+        self.call(to, |view| {
+            if view.legs.len() < LEGS_MAX {
+                self.legs.insert(leg, to);
+                view.legs.push(taken);
+            }
+        });
     }
 
     fn leg(&self, leg: LegId, change: impl FnOnce(&mut LegView)) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::leg::{Answer, Leg};
+use super::transfer::feed as hears;
 use super::{Call, Desk, State};
 use crate::cause::Cause;
 use crate::codec::Codec;
@@ -26,11 +27,11 @@ use crate::time::Mono;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Dialing {
     deadline: Mono,
-    ringback: Ringback,
+    pub(super) ringback: Ringback,
     /// Whether the caller has been told that somebody rings.
-    rang: bool,
+    pub(super) rang: bool,
     /// The branch whose early media the caller hears.
-    heard: Option<LegId>,
+    pub(super) heard: Option<LegId>,
     /// The most telling cause that a branch gave.
     best: Cause,
 }
@@ -58,7 +59,8 @@ struct Goal {
 impl Call {
     pub(super) fn dial_extension(&mut self, desk: &mut Desk<'_>, extension: &Extension) {
         // One person's phones: what the phone sends before the answer is meant for the caller.
-        let goals = goals(desk, extension, self.device.as_deref());
+        let device = self.device.take(); // A transfer dials again, and means another.
+        let goals = goals(desk, extension, device.as_deref());
         self.dial(desk, goals, extension.ring_timeout, Ringback::Member);
     }
 
@@ -82,6 +84,7 @@ impl Call {
             heard: None,
             best,
         });
+        self.branches.reserve_exact(goals.len().min(desk.limits.branches_max));
         for goal in goals.into_iter().take(desk.limits.branches_max) {
             self.begin_branch(desk, goal, ringback);
         }
@@ -92,8 +95,12 @@ impl Call {
 
     fn begin_branch(&mut self, desk: &mut Desk<'_>, goal: Goal, ringback: Ringback) {
         let Some(caller) = &self.caller else { return };
-        let worker = caller.port.map(|port| port.port.worker);
+        let worker = caller.worker();
         let formats = match &caller.remote {
+            // Who is being transferred speaks what it has agreed to.
+            Some(_) if caller.state == LegState::Up => {
+                negotiate::forwarded_offer(&caller.agreed(), &goal.codecs, None)
+            }
             Some(offer) => {
                 // When the caller will hear our tone, the branch should choose the tone's codec too.
                 let first = (ringback == Ringback::Tone).then(|| tone_codec(&offer.formats)).flatten();
@@ -107,12 +114,13 @@ impl Call {
         let (caller_id, caller_party) = (caller.id, caller.party.clone());
         let callee = Party { number: goal.endpoint.clone(), name: goal.name };
         let id = desk.ids.leg();
+        let (dialed, referred_by) = self.dialed_now();
         let mut leg = Leg::create(
             desk,
             (self.id, id),
             (goal.endpoint.clone(), callee.clone()),
             (Side::Outbound, LegState::Down),
-            &self.dialed,
+            &dialed,
         );
         if !leg.take_port(desk, worker, goal.contact.ipv6) {
             leg.close(desk, Cause::NoCircuit);
@@ -129,8 +137,7 @@ impl Call {
         desk.fact(Fact::DialBegan { call: self.id, caller: caller_id, leg: id, endpoint });
         desk.fact(Fact::ConnectedLine { leg: caller_id, party: callee });
         let target = Target::Contact { endpoint: goal.endpoint, contact: goal.contact.id };
-        let dialed = self.dialed.clone();
-        leg.command(desk, LegCommand::Originate { target, caller: caller_party, dialed, offer });
+        leg.command(desk, LegCommand::Originate { target, caller: caller_party, offer, referred_by });
         self.branches.push(leg);
     }
 
@@ -157,6 +164,9 @@ impl Call {
         if branch.state != state {
             desk.fact(Fact::DialProgressed { call: self.id, caller: caller.id, leg, state });
             branch.set_state(desk, state);
+        }
+        if caller.state == LegState::Up {
+            return self.branch_waited_for(desk, leg, state, early);
         }
         if dialing.ringback == Ringback::Member
             && caller.local.is_none()
@@ -215,6 +225,11 @@ impl Call {
             branch.agree(desk, local, answer, Answer::Theirs);
         }
         self.branches.push(branch);
+        if self.caller_is_up() {
+            // It was offered what the caller speaks and has chosen: if that does not fit, it is for the caller to
+            // change.
+            return self.join(desk, leg, caller_id);
+        }
         self.connect(desk, leg, formats);
     }
 
@@ -234,6 +249,7 @@ impl Call {
                 }
                 self.early_media_ended(desk, leg);
             }
+            State::Joining(_) => self.callee_hung_up(desk, leg, cause),
             State::Talking(_) => self.end(desk, cause, by.is_peer().then_some(leg)),
             State::Arriving | State::Flow(_) | State::Settling { .. } => {}
         }
@@ -247,9 +263,8 @@ impl Call {
         }
         let rings = self.branches.iter().any(|branch| branch.state == LegState::Ringing);
         let feed = if rings { Feed::Ringback } else { Feed::Nothing };
-        if let Some(port) = self.caller.as_ref().and_then(|caller| caller.port) {
-            let bridge = desk.ids.bridge();
-            desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed });
+        if let Some(caller) = &self.caller {
+            hears(desk, caller, feed);
         }
     }
 
@@ -262,7 +277,7 @@ impl Call {
     fn dial_failed(&mut self, desk: &mut Desk<'_>) {
         if let State::Dialing(dialing) = &self.state {
             let cause = dialing.best;
-            self.end(desk, cause, None);
+            self.transfer_failed(desk, cause);
         }
     }
 
@@ -391,7 +406,7 @@ fn answer_caller(caller: &Leg, offer: &Description, formats: Formats) -> Option<
     if formats.is_empty() { None } else { caller.describe(formats, negotiate::answer_direction(offer)) }
 }
 
-fn outcome_of(cause: Cause) -> DialOutcome {
+pub(super) fn outcome_of(cause: Cause) -> DialOutcome {
     match cause {
         Cause::UserBusy | Cause::CallRejected => DialOutcome::Busy,
         Cause::NoAnswer | Cause::NoUserResponding => DialOutcome::NoAnswer,

@@ -42,6 +42,8 @@ pub(super) struct Leg {
     pub pending: Option<Description>,
     /// Whether it can be offered something before it is answered.
     pub early_offer: EarlyOffer,
+    /// The port that this offer names, when it is another one.
+    pub next_port: Option<ReadyPort>,
     /// Whether its far end has put us on hold.
     pub held: bool,
 }
@@ -65,7 +67,7 @@ impl Leg {
             party: party.clone(),
             dialed: dialed.to_owned(),
         });
-        desk.device(|endpoints, facts| endpoints.leg(&endpoint, id, side, state, false, facts));
+        desk.device(|endpoints| endpoints.leg(&endpoint, id, side, state, false));
         Leg {
             id,
             call,
@@ -80,6 +82,7 @@ impl Leg {
             configured: false,
             pending: None,
             early_offer: EarlyOffer::Impossible,
+            next_port: None,
             held: false,
         }
     }
@@ -116,7 +119,7 @@ impl Leg {
 
     fn tell_device(&self, desk: &mut Desk<'_>) {
         let (id, side, state, held) = (self.id, self.side, self.state, self.held);
-        desk.device(|endpoints, facts| endpoints.leg(&self.endpoint, id, side, state, held, facts));
+        desk.device(|endpoints| endpoints.leg(&self.endpoint, id, side, state, held));
     }
 
     /// Our description of its stream with these formats; `None` without a port.
@@ -142,6 +145,23 @@ impl Leg {
             desk.fact(Fact::LegNegotiated { leg: self.id, codec, remote: rtp });
         }
         desk.media(MediaCommand::Configure { port: port.port, stream });
+    }
+
+    /// Our offer has been answered: the port that it named, when that is another one, is its port from now on.
+    pub fn take_next_port(&mut self, desk: &mut Desk<'_>) {
+        if let Some(next) = self.next_port.take()
+            && let Some(old) = self.port.replace(next)
+        {
+            desk.media(MediaCommand::Release { port: old.port });
+            self.configured = false;
+        }
+    }
+
+    /// Our offer has been refused.
+    pub fn drop_next_port(&mut self, desk: &mut Desk<'_>) {
+        if let Some(next) = self.next_port.take() {
+            desk.media(MediaCommand::Release { port: next.port });
+        }
     }
 
     /// What was agreed stands and means more than before: an answer after early media. Silence counts from
@@ -177,10 +197,10 @@ impl Leg {
     /// unless the far end hung up.
     pub fn close(self, desk: &mut Desk<'_>, cause: Cause) {
         desk.legs.remove(&self.id);
-        if let Some(port) = self.port {
+        for port in self.port.into_iter().chain(self.next_port) {
             desk.media(MediaCommand::Release { port: port.port });
         }
         desk.fact(Fact::LegEnded { leg: self.id, call: self.call, cause });
-        desk.device(|endpoints, facts| endpoints.leg_ended(self.id, facts));
+        desk.device(|endpoints| endpoints.leg_ended(self.id));
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use dialtone_core::Mono;
 
 use crate::message::{Method, Request};
@@ -12,7 +13,7 @@ use crate::message::{Method, Request};
 const ENDED_MAX: usize = 4096;
 
 struct Dialog {
-    call_id: String,
+    call_id: Bytes,
     remote_tag: String,
     peer: IpAddr,
     until: Mono,
@@ -27,7 +28,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// A dialog has ended; it is remembered until then.
-    pub fn remember(&mut self, now: Mono, until: Mono, local_tag: &str, of: (&str, &str, IpAddr)) {
+    pub fn remember(&mut self, now: Mono, until: Mono, local_tag: &str, of: (&Bytes, &str, IpAddr)) {
         while let Some((at, tag)) = self.order.front()
             && (*at <= now || self.order.len() >= ENDED_MAX)
         {
@@ -35,7 +36,7 @@ impl Ended {
             self.order.pop_front();
         }
         let (call_id, remote_tag, peer) = of;
-        let dialog = Dialog { call_id: call_id.to_owned(), remote_tag: remote_tag.to_owned(), peer, until };
+        let dialog = Dialog { call_id: call_id.clone(), remote_tag: remote_tag.to_owned(), peer, until };
         if self.dialogs.insert(local_tag.to_owned(), dialog).is_none() {
             self.order.push_back((until, local_tag.to_owned()));
         }

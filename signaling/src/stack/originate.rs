@@ -5,18 +5,16 @@ use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegEvent, LegId, No
 
 use super::reach::Way;
 use super::{SipOutput, Stack};
-use crate::message::{Method, Name, Request};
+use crate::message::{MAX_FORWARDS, Method, Name, Request};
 use crate::ua::{Ask, Calling, Leg, Reliability, State};
 
 impl Stack {
-    #[allow(clippy::too_many_arguments)] // one field of the command each
     pub(super) fn originate(
         &mut self,
         now: Now,
         id: LegId,
-        endpoint: Number,
-        contact: ContactId,
-        caller: &Party,
+        (endpoint, contact): (Number, ContactId),
+        (caller, referred_by): (&Party, Option<&Party>),
         offer: &Description,
         out: &mut Vec<SipOutput>,
     ) {
@@ -45,14 +43,14 @@ impl Stack {
         leg.at_source = way.at_source;
         let mut invite = Request::new(Method::Invite, way.uri.clone());
         let headers = &mut invite.headers;
-        headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()).to_string());
+        headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()));
         way.routes.iter().for_each(|route| headers.push(Name::Route, route));
-        headers.push(Name::MaxForwards, "70");
-        headers.push(Name::From, from.to_string());
-        headers.push(Name::To, identity.user(&endpoint, "").to_string());
+        headers.push(Name::MaxForwards, MAX_FORWARDS);
+        headers.push(Name::From, from);
+        headers.push(Name::To, identity.user(&endpoint, ""));
         headers.push(Name::CallId, self.tokens.call_id());
-        headers.push(Name::CSeq, "1 INVITE");
-        headers.push(Name::Contact, identity.contact(way.path, &id.to_string(), &way.uri));
+        headers.push(Name::CSeq, &b"1 INVITE"[..]);
+        headers.push(Name::Contact, identity.contact(way.path, id, &way.uri));
         headers.push(Name::UserAgent, identity.agent());
         identity.allow(headers);
         identity.supported(headers, reliability);
@@ -61,6 +59,10 @@ impl Stack {
         }
         let ask = Ask::new(&self.config.calls);
         ask.write(None, headers);
+        if let Some(referrer) = referred_by {
+            // RFC 3892 §3: who transferred, as we know them.
+            headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
+        }
         invite.set_body("application/sdp", leg.sdp.offer(offer));
         let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
         let timer_c = now.mono + self.config.calls.timer_c;
@@ -91,7 +93,7 @@ impl Stack {
         let headers = &mut invite.headers;
         headers.set(Name::Via, identity.via(way.path, &self.tokens.branch()).to_string());
         headers.set(Name::CSeq, format!("{cseq} INVITE"));
-        headers.set(Name::Contact, identity.contact(way.path, &id.to_string(), &way.uri));
+        headers.set(Name::Contact, identity.contact(way.path, id, &way.uri));
         headers.remove(&Name::Route);
         way.routes.iter().for_each(|route| headers.push(Name::Route, route));
         let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);

@@ -201,7 +201,7 @@ impl Stack {
         headers.push(Name::To, identity.user(endpoint, "").to_string());
         headers.push(Name::CallId, self.tokens.call_id());
         headers.push(Name::CSeq, "1 OPTIONS");
-        headers.push(Name::Contact, identity.contact(way.path, "", &way.uri));
+        headers.push(Name::Contact, identity.contact(way.path, None, &way.uri));
         headers.push(Name::Accept, "application/sdp");
         headers.push(Name::UserAgent, identity.agent());
         request

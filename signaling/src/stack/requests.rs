@@ -1,13 +1,15 @@
 //! A request outside of what transactions and legs know: within a dialog, a registration, a call.
 //! RFC 3261 §8.2 in its own order: the method, what is required, who asks.
 
+use std::sync::Arc;
+
 use dialtone_core::{LegEvent, Mono, Now, Number, Party};
 
-use super::{Merge, SipOutput, Stack, received};
+use super::{SipOutput, Stack, received};
 use crate::auth::challenge;
 use crate::message::{Method, Name, Request, Response};
 use crate::registrar::{Changes, Nat, Registration};
-use crate::transaction::TxId;
+use crate::transaction::{Lookup, TxId};
 use crate::ua::{Body, Dialog, Leg, Offered, State, admit};
 use crate::wire::{Credentials, Path};
 
@@ -72,17 +74,24 @@ impl Stack {
                 return self.respond(now, tx, Response::to(&request, 481));
             }
             Method::Other(_) => return self.respond(now, tx, Response::to(&request, 501)),
+            // Only who talks can be transferred; nobody is called on another's behalf.
+            Method::Refer => {
+                return self.respond(
+                    now,
+                    tx,
+                    Response::to(&request, 403).with_reason("REFER Outside A Call"),
+                );
+            }
             // RFC 3261 §8.2.1: known, and not here; the answer's Allow says what is.
             Method::Prack
             | Method::Subscribe
             | Method::Notify
             | Method::Publish
             | Method::Info
-            | Method::Refer
             | Method::Message
             | Method::Update => return self.respond(now, tx, Response::to(&request, 405)),
         }
-        if self.offered.contains_key(&Merge::of(&request)) {
+        if self.offered.contains_key(&*Lookup::merged(&request)) {
             // RFC 3261 §8.2.2.2: a fork on the way brought the same call twice.
             return self.respond(now, tx, Response::to(&request, 482));
         }
@@ -150,7 +159,8 @@ impl Stack {
                 return self.respond(now, tx, response);
             }
         }
-        self.with_leg(now, id, out, |leg, desk| leg.within(desk, tx, request, path));
+        let to = (request.method == Method::Refer).then(|| self.refer_to(&request));
+        self.with_leg(now, id, out, |leg, desk| leg.within(desk, tx, request, path, to));
     }
 
     fn register(
@@ -238,6 +248,10 @@ impl Stack {
         let Ok(dialog) = Dialog::uas(&invite, path, at_source, &tag) else {
             return self.respond(now, tx, Response::to(&invite, 400));
         };
+        let replaces = match self.replaced(&invite) {
+            Ok(replaces) => replaces,
+            Err(response) => return self.respond(now, tx, *response),
+        };
         let id = self.leg_ids.leg();
         let session_id = self.tokens.session_id();
         let mut leg = Leg::new(id, account.clone(), tag.clone(), session_id, reliability);
@@ -260,7 +274,9 @@ impl Stack {
         let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
         let caller = Party { number: account.clone(), name: name.unwrap_or_default() };
         self.dialogs.insert(tag, id);
-        self.offered.insert(Merge::of(&invite), id);
+        let merged = Lookup::merged(&invite).share();
+        self.offered.insert(Arc::clone(&merged), id);
+        leg.offered = Some(merged);
         let offered = Offered::new(tx, invite, dialog, admitted, offer.is_some(), rseq);
         let early_offer = offered.early_offer();
         leg.state = State::Offered(Box::new(offered));
@@ -268,7 +284,16 @@ impl Stack {
         let ipv6 = path.remote.is_ipv6();
         out.push(SipOutput::Leg {
             leg: id,
-            event: LegEvent::Offered { endpoint: account, caller, dialed, device, offer, early_offer, ipv6 },
+            event: LegEvent::Offered {
+                endpoint: account,
+                caller,
+                dialed,
+                device,
+                offer,
+                early_offer,
+                ipv6,
+                replaces,
+            },
         });
     }
 

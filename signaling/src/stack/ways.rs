@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use super::Socket;
-use crate::message::Uri;
+use crate::message::RawUri;
 use crate::wire::{FlowId, Path, Transport};
 
 /// See the module.
@@ -45,14 +45,12 @@ impl Ways {
 
     /// The way of a dialog. A connection that is gone cannot be called back at its source port: its peer
     /// listens where its contact says. A path without a connection opens one by itself.
-    pub fn still(&self, path: Path, target: &Uri) -> Path {
+    pub fn still(&self, path: Path, target: &RawUri) -> Path {
         if path.transport == Transport::Udp || path.flow == FlowId(0) || self.stands(path) {
             return path;
         }
-        path.transport
-            .address_of(target)
-            .and_then(|remote| self.to(path.transport, remote, path.local))
-            .unwrap_or(path)
+        let remote = target.parse().ok().and_then(|target| path.transport.address_of(&target));
+        remote.and_then(|remote| self.to(path.transport, remote, path.local)).unwrap_or(path)
     }
 }
 

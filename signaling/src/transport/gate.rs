@@ -21,7 +21,7 @@ use super::budget::Budget;
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::sink::Class;
-use super::via::{response_target, stamp_via};
+use super::via::stamp_via;
 use crate::auth::{Accounts, Claim, NonceKey, Throttle, Verdict, challenge};
 use crate::message::{Fault, Message, Method, Name, ParseError, Request, Response, Via};
 use crate::wire::{Credentials, Transport, TransportEvent};
@@ -121,8 +121,7 @@ impl Gate {
         let mut request = match Message::parse(datagram.clone()) {
             Ok(Message::Request(request)) => request,
             Ok(response @ Message::Response(_)) => {
-                let credentials = Credentials::None;
-                return (Admission::Deliver { class: Class::Kept, message: response, credentials }, None);
+                return (deliver(Class::Kept, response, Credentials::None), None);
             }
             Err(error) => return (self.answer_malformed(&error, &datagram, arrival), None),
         };
@@ -146,7 +145,7 @@ impl Gate {
     /// The answer to a new request that the stack has no room for.
     pub(super) fn shed(&self, request: &Request, arrival: Arrival) -> Option<Answer> {
         let via = request.via().ok()?;
-        match self.refuse(&request.method, self.unavailable(request, self.shed_retry_after), &via, arrival) {
+        match self.refuse(&request.method, self.unavailable(request, self.shed_retry_after), via, arrival) {
             Admission::Answer(answer) => Some(answer),
             Admission::Deliver { .. } | Admission::Drop => None,
         }
@@ -298,7 +297,7 @@ impl Gate {
             self.metrics.refusals_suppressed.add();
             return Admission::Drop;
         }
-        let target = response_target(via, arrival.transport, arrival.source);
+        let target = via.response_target(arrival.transport, arrival.source);
         Admission::Answer(Answer { payload: response.to_bytes(), target })
     }
 
@@ -345,8 +344,11 @@ impl Demand {
     }
 }
 
-fn deliver(class: Class, request: Request, credentials: Credentials) -> Admission {
-    Admission::Deliver { class, message: Message::Request(request), credentials }
+/// Read here, where there are many threads: the control thread is one.
+fn deliver(class: Class, message: impl Into<Message>, credentials: Credentials) -> Admission {
+    let message = message.into();
+    message.read();
+    Admission::Deliver { class, message, credentials }
 }
 
 /// A head without its Content-Length lines; folded ones are left to the parser to refuse.

@@ -43,26 +43,6 @@ impl TransportHandle {
         udp.chain(self.0.listening.iter().copied()).collect()
     }
 
-    /// A way to `remote` for a request that no flow leads to; `None` when we have no socket of its family.
-    ///
-    /// Over TCP and TLS it is an open connection to exactly that address, or else a path whose connection is opened by
-    /// the first message sent over it.
-    pub fn path_to(&self, transport: Transport, remote: SocketAddr) -> Option<Path> {
-        let hub = &self.0;
-        match transport {
-            Transport::Udp => {
-                let port = self.port_towards(remote)?;
-                let local = hub.local_address(port.local, remote.ip());
-                Some(Path { transport, flow: port.flow, local, remote })
-            }
-            Transport::Tcp | Transport::Tls => hub.flows().path_to((transport, remote)).or_else(|| {
-                let listening = hub.listening(transport, remote)?;
-                let local = hub.local_address(listening, remote.ip());
-                Some(Path { transport, flow: FlowId(0), local, remote })
-            }),
-        }
-    }
-
     /// Replaces the accounts; messages that are being checked finish with the old ones.
     pub fn set_accounts(&self, accounts: Arc<Accounts>) {
         self.0.gate.set_accounts(accounts);

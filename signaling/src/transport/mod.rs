@@ -57,7 +57,7 @@ pub use limits::Limits;
 pub use metrics::{Count, Metrics};
 pub use sink::{Class, Sink};
 pub use tls::TlsConfig;
-pub use via::{response_target, stamp_via};
+pub use via::stamp_via;
 
 use budget::Budget;
 use flows::Flows;

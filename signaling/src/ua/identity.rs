@@ -8,10 +8,14 @@ use super::policy::Reliability;
 use crate::message::{Headers, Host, Name, NameAddr, Request, Response, Uri};
 
 /// Methods that we understand (RFC 3261 §20.5).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER";
 
-/// Extensions that we have (RFC 3261 §20.37): reliable provisional answers and session timers.
-const EXTENSIONS: [&str; 2] = ["100rel", "timer"];
+/// Extensions that we have (RFC 3261 §20.37): reliable provisional answers, session timers,
+/// RFC 3891, RFC 4488.
+const EXTENSIONS: [&str; 4] = ["100rel", "timer", "replaces", "norefersub"];
+
+const OTHERS: &str = "timer, replaces, norefersub";
+const WITH_100REL: &str = "100rel, timer, replaces, norefersub";
 
 /// How we call ourselves towards peers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +43,7 @@ impl Identity {
 
     /// What we understand.
     pub(crate) fn allow(&self, headers: &mut Headers) {
-        headers.set(Name::Allow, ALLOW);
+        headers.set(Name::Allow, ALLOW.as_bytes());
     }
 
     /// What an OPTIONS is told (RFC 3261 §11.2).
@@ -51,7 +55,7 @@ impl Identity {
 
     /// The extensions that we have towards somebody.
     pub(crate) fn supported(&self, headers: &mut Headers, reliability: Reliability) {
-        let list = if reliability == Reliability::Off { "timer" } else { "100rel, timer" };
+        let list = if reliability == Reliability::Off { OTHERS } else { WITH_100REL };
         headers.set(Name::Supported, list);
     }
 

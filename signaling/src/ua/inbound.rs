@@ -178,8 +178,10 @@ impl Leg {
                 self.refuse_change(desk, status_of(cause), cause);
                 self.answer_if_ready(desk);
             }
-            // This is for legs that we call.
-            LegCommand::Originate { .. } => {}
+            // These are for legs that we call, or for whatever asked for a transfer.
+            LegCommand::Originate { .. }
+            | LegCommand::RefuseTransfer { .. }
+            | LegCommand::TransferProgress(_) => {}
         }
     }
 

@@ -5,6 +5,8 @@
 //!               └──300-699──▶ (gone)                        └──300-699, timeout──▶ (gone)
 //! ```
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dialtone_core::{Description, LegCommand, LegEvent, LegId, Mono, Number};
 
@@ -15,9 +17,10 @@ use super::exchange::Exchange;
 use super::inbound::Offered;
 use super::outbound::Calling;
 use super::policy::{Peer, Reliability};
+use super::refer::Refers;
 use super::session::Session;
-use crate::message::{Headers, Method, Name, RawUri, Request, Response};
-use crate::sdp::{self, Origin, RemoteSdp, SdpWriter};
+use crate::message::{self, Headers, Method, Name, RawUri, Request, Response};
+use crate::sdp::{CONTENT_TYPE, Origin, RemoteSdp, SdpWriter};
 use crate::transaction::TxId;
 use crate::wire::Path;
 
@@ -45,11 +48,14 @@ pub(crate) struct Leg {
     /// Whether it is reached where its messages come from, whatever its contact says.
     pub at_source: bool,
     pub sdp: SdpWriter,
-    pub remote_sdp: Option<RemoteSdp>,
+    pub remote_sdp: Option<Arc<RemoteSdp>>,
     pub exchange: Exchange,
     /// Whether calls still want to hear of it; false once they said `HangUp` or it said `HungUp`.
     pub wanted: bool,
     pub state: State,
+    pub refers: Refers,
+    /// Under which key it stands among the calls that are offered, while it does.
+    pub offered: Option<Arc<[u8]>>,
     /// When it stands in the heap of deadlines.
     pub scheduled: Option<Mono>,
 }
@@ -79,17 +85,21 @@ impl Leg {
             exchange: Exchange::default(),
             wanted: true,
             state: State::Gone,
+            refers: Refers::default(),
+            offered: None,
             scheduled: None,
         }
     }
 
     /// Calls want something.
     pub fn command(&mut self, desk: &mut Desk<'_>, command: LegCommand) {
-        match &self.state {
-            State::Offered(_) => self.command_offered(desk, command),
-            State::Calling(_) => self.command_calling(desk, command),
-            State::Up(_) => self.command_up(desk, command),
-            State::Gone => {}
+        match (&self.state, command) {
+            (_, LegCommand::TransferProgress(progress)) => self.transfer_progress(desk, progress),
+            (_, LegCommand::RefuseTransfer { cause }) => self.refuse_transfer(desk, cause),
+            (State::Offered(_), command) => self.command_offered(desk, command),
+            (State::Calling(_), command) => self.command_calling(desk, command),
+            (State::Up(_), command) => self.command_up(desk, command),
+            (State::Gone, _) => {}
         }
     }
 
@@ -97,6 +107,7 @@ impl Leg {
     pub fn answered(&mut self, desk: &mut Desk<'_>, tx: TxId, response: Response) {
         match &self.state {
             State::Calling(calling) if calling.tx == tx => self.invite_answered(desk, response),
+            _ if self.refers.notified(tx, Some(response.status)) => {}
             State::Gone => {}
             _ if self.exchange.is_about(tx) => self.change_answered(desk, tx, &response),
             State::Up(_) => self.repeated_2xx(desk, tx, &response),
@@ -109,6 +120,7 @@ impl Leg {
     pub fn unanswered(&mut self, desk: &mut Desk<'_>, tx: TxId, unreachable: bool) {
         match &self.state {
             State::Calling(calling) if calling.tx == tx => self.invite_timed_out(desk, unreachable),
+            _ if self.refers.notified(tx, None) => {}
             State::Calling(_) | State::Offered(_) | State::Up(_) if self.exchange.is_about(tx) => {
                 self.change_timed_out(desk, unreachable);
             }
@@ -118,6 +130,7 @@ impl Leg {
 
     /// Fires its timers.
     pub fn expire(&mut self, desk: &mut Desk<'_>) {
+        self.expire_refers(desk);
         match &self.state {
             State::Offered(_) => self.expire_offered(desk),
             State::Calling(_) => self.expire_calling(desk),
@@ -159,20 +172,20 @@ impl Leg {
     }
 
     /// Reads the session description of a message and keeps it for our answer to it.
-    pub fn read_body(&mut self, headers: &Headers, body: &Bytes) -> Body {
+    pub fn read_body(&mut self, headers: &Headers, body: &message::Body) -> Body {
         if body.is_empty() {
             return Body::Empty;
         }
-        if headers.content_type().is_some_and(|kind| kind != "application/sdp") {
+        if !headers.has_content_type(CONTENT_TYPE) {
             return Body::Unusable(415, "application/sdp is needed");
         }
-        let Ok(remote) = sdp::parse(body) else {
+        let Ok(remote) = body.sdp() else {
             return Body::Unusable(400, "malformed session description");
         };
         match remote.description() {
             Some(description) => {
-                self.remote_sdp = Some(remote);
-                Body::Audio(description)
+                self.remote_sdp = Some(Arc::clone(remote));
+                Body::Audio(description.clone())
             }
             None => Body::Unusable(488, "no audio line that can be used"),
         }
@@ -192,18 +205,18 @@ impl Leg {
             State::Offered(offered) => offered.deadline(),
             State::Calling(calling) => calling.deadline(),
             State::Up(session) => session.deadline(),
-            State::Gone => return None,
+            State::Gone => None,
         };
-        state.into_iter().chain(self.exchange.deadline()).min()
+        state.into_iter().chain(self.exchange.deadline()).chain(self.refers.deadline()).min()
     }
 
     pub fn is_gone(&self) -> bool {
-        matches!(self.state, State::Gone)
+        matches!(self.state, State::Gone) && self.refers.is_over()
     }
 
     /// The extension's name at which our contacts are addressed.
     pub fn contact(&self, desk: &Desk<'_>, path: Path, asked: &RawUri) -> String {
-        desk.identity.contact(path, &super::dialog::contact_user(self.id), asked)
+        desk.identity.contact(path, self.id, asked)
     }
 
     /// An answer to a request of theirs within this leg, with what every answer of a dialog carries.

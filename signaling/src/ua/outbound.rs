@@ -134,7 +134,9 @@ impl Leg {
             LegCommand::Originate { .. }
             | LegCommand::Ring { .. }
             | LegCommand::Progress { .. }
-            | LegCommand::Answer { .. } => {}
+            | LegCommand::Answer { .. }
+            | LegCommand::RefuseTransfer { .. }
+            | LegCommand::TransferProgress(_) => {}
         }
     }
 
@@ -362,7 +364,7 @@ pub(crate) fn end_fork(
 ) {
     let mut fork = early.unwrap_or(dialog).clone();
     let Ok(remote) = response.headers.to() else { return };
-    fork.retarget(&remote, response.headers.contact().ok());
+    fork.retarget(remote, response.headers.contact().ok());
     fork.look_for(desk.ways);
     let ack = fork.ack(response.cseq().map_or(1, |cseq| cseq.number), desk.identity, desk.tokens);
     desk.tx.acknowledged(invite, &fork.remote_tag, fork.path, ack.to_bytes());

@@ -109,8 +109,10 @@ impl Leg {
                 self.wanted = false;
                 self.bye(desk, cause);
             }
-            // These are for legs that are not answered.
-            LegCommand::Originate { .. }
+            // These are for legs that are not answered, or for whatever asked for a transfer.
+            LegCommand::RefuseTransfer { .. }
+            | LegCommand::TransferProgress(_)
+            | LegCommand::Originate { .. }
             | LegCommand::Ring { .. }
             | LegCommand::Progress { .. }
             | LegCommand::Answer { .. } => {}
@@ -156,6 +158,7 @@ impl Leg {
         bye.headers.push(Name::Reason, reason_value(cause));
         desk.tx.send(desk.now.mono, bye, session.dialog.path, Some(self.id), desk.tx_out);
         desk.remember(&session.dialog);
+        self.refers.forget();
     }
 
     /// An ACK: our 2xx has arrived.

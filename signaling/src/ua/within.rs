@@ -5,6 +5,7 @@ use dialtone_core::{Cause, HungUpBy, LegEvent};
 use super::Desk;
 use super::cause::reason;
 use super::leg::{Leg, State};
+use super::refer::ReferTo;
 use super::session::Session;
 use super::timers::{SessionTimer, Terms};
 use crate::message::{Method, Name, Request, Response};
@@ -16,7 +17,14 @@ const KEYS: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
 
 impl Leg {
     /// Deals with a request of the far end.
-    pub(crate) fn within(&mut self, desk: &mut Desk<'_>, tx: TxId, request: Request, path: Path) {
+    pub(crate) fn within(
+        &mut self,
+        desk: &mut Desk<'_>,
+        tx: TxId,
+        request: Request,
+        path: Path,
+        to: Option<ReferTo>,
+    ) {
         let tag = request.from().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
         let Some(dialog) = self.dialog(&tag) else { return self.reply(desk, tx, &request, 481) };
@@ -42,6 +50,7 @@ impl Leg {
                 desk.identity.capabilities(&mut response);
                 self.reply_with(desk, tx, response);
             }
+            Method::Refer => self.their_refer(desk, tx, request, path, to),
             Method::Other(_) => self.reply(desk, tx, &request, 501),
             Method::Ack
             | Method::Cancel
@@ -49,7 +58,6 @@ impl Leg {
             | Method::Subscribe
             | Method::Notify
             | Method::Publish
-            | Method::Refer
             | Method::Message => self.reply(desk, tx, &request, 405),
         }
     }
@@ -71,6 +79,7 @@ impl Leg {
         self.exchange.stop(desk);
         if let State::Up(session) = std::mem::replace(&mut self.state, State::Gone) {
             desk.remember(&session.dialog);
+            self.refers.outlive(&session.dialog);
         }
         let cause = reason(&request.headers).unwrap_or(Cause::NormalClearing);
         self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
@@ -83,18 +92,17 @@ impl Leg {
             response.headers.push(Name::RecvInfo, "");
             return self.reply_with(desk, tx, response);
         }
-        match request.headers.content_type() {
-            None if request.body.is_empty() => self.reply(desk, tx, request, 200),
-            Some(kind) if KEYS.contains(&kind.as_str()) => {
-                *desk.info_keys += 1;
-                self.reply(desk, tx, request, 200);
-            }
-            Some(_) | None => {
-                let mut response = Response::to(request, 415);
-                response.headers.push(Name::Accept, KEYS.join(", "));
-                self.reply_with(desk, tx, response);
-            }
+        let typed = request.headers.has(&Name::ContentType);
+        if !typed && request.body.is_empty() {
+            return self.reply(desk, tx, request, 200);
         }
+        if typed && KEYS.iter().any(|kind| request.headers.has_content_type(kind)) {
+            *desk.info_keys += 1;
+            return self.reply(desk, tx, request, 200);
+        }
+        let mut response = Response::to(request, 415);
+        response.headers.push(Name::Accept, KEYS.join(", "));
+        self.reply_with(desk, tx, response);
     }
 
     /// Answers with a status and nothing else.
