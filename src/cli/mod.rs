@@ -128,6 +128,9 @@ pub enum CliError {
     /// The disk, the terminal or their permissions.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// What concerns security would be lost.
+    #[error("log.security: {0} cannot be written: {1}; name a file that the server may write, or none")]
+    SecurityLog(PathBuf, #[source] io::Error),
     /// The server could not start.
     #[error(transparent)]
     Serve(#[from] ServeError),

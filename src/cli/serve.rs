@@ -13,7 +13,7 @@ pub(super) fn serve(file: PathBuf, data: Option<&Path>, environment: &Environmen
     if let Some(data) = data {
         config.data.dir = std::path::absolute(data)?;
     }
-    logging::start(&config);
+    logging::start(&config)?;
     let greeting = greeting(&config, &loaded);
     Ok(run::serve(config, loaded, || println!("{greeting}"))?)
 }

@@ -143,6 +143,25 @@ impl Checker<'_> {
         self.time("auth.failure_window", config.auth.failure_window, second, hour * 24);
         self.range("auth.failures_per_account", config.auth.failures_per_account, 1, 1_000_000);
         self.range("auth.failures_per_source", config.auth.failures_per_source, 1, 1_000_000);
+        let guard = &config.guard;
+        self.range("guard.accounts_tried", guard.accounts_tried, 2, 1000);
+        self.time("guard.silence", guard.silence, second, hour * 24 * 7);
+        for (key, rate) in [
+            ("guard.datagrams_per_second", guard.datagrams_per_second),
+            ("guard.challenges_per_second", guard.challenges_per_second),
+            ("guard.refusals_per_second", guard.refusals_per_second),
+            ("guard.requests_per_account", guard.requests_per_account),
+        ] {
+            self.range(key, rate, 1, 10_000_000);
+        }
+        self.time("guard.shed_lag", guard.shed_lag, Duration::from_millis(1), Duration::from_secs(4));
+        for (key, parts) in
+            [("guard.scanners", &guard.scanners), ("guard.scanner_hosts", &guard.scanner_hosts)]
+        {
+            if parts.iter().any(|part| part.trim().is_empty()) {
+                self.report(key, "an empty text stands there".into(), "remove it");
+            }
+        }
         self.range("data.cdr_file_bytes", config.data.cdr_file_bytes, 4096, 1 << 40);
         self.range("data.trace_file_bytes", config.data.trace_file_bytes, 4096, 1 << 40);
         let limits = &config.limits;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dialtone_signaling::transport::{GuardPolicy, Limits, Network};
 use serde::{Deserialize, Serialize};
 
 use super::duration;
@@ -193,6 +194,52 @@ impl Default for AuthConfig {
     }
 }
 
+/// `[guard]`: who is not answered, and what is refused when there is too much.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuardConfig {
+    /// Parts of a User-Agent by which scanners give themselves away.
+    pub scanners: Vec<String>,
+    /// Hosts that scanners write into From.
+    pub scanner_hosts: Vec<String>,
+    /// Networks whose members are neither taken for scanners nor silenced.
+    pub trusted: Vec<Network>,
+    /// Accounts at which one address may fail within `auth.failure_window`; then it is silenced.
+    pub accounts_tried: u32,
+    /// How long a silenced address is not answered.
+    #[serde(with = "duration")]
+    pub silence: Duration,
+    /// Datagrams per second from one address; what shows that it is not forged has as many again.
+    pub datagrams_per_second: u32,
+    /// Challenges per second to one address, and as many 503.
+    pub challenges_per_second: u32,
+    /// Other stateless refusals per second to one address.
+    pub refusals_per_second: u32,
+    /// New requests per second of one account from one address.
+    pub requests_per_account: u32,
+    /// How long an input of the control thread may wait before new calls are refused.
+    #[serde(with = "duration")]
+    pub shed_lag: Duration,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        let (policy, limits) = (GuardPolicy::default(), Limits::default());
+        Self {
+            scanners: policy.scanners,
+            scanner_hosts: policy.scanner_hosts,
+            trusted: policy.trusted,
+            accounts_tried: 10,
+            silence: policy.silence,
+            datagrams_per_second: limits.datagrams_per_second,
+            challenges_per_second: limits.challenges_per_second,
+            refusals_per_second: limits.refusals_per_second,
+            requests_per_account: limits.requests_per_account,
+            shed_lag: Duration::from_millis(100),
+        }
+    }
+}
+
 /// `[rtp]`: voice packets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -342,10 +389,12 @@ pub struct LogConfig {
     pub level: String,
     /// How lines look.
     pub format: LogFormat,
+    /// A file for what concerns security, a line per event; empty for none but the log.
+    pub security: PathBuf,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Auto }
+        Self { level: "info".into(), format: LogFormat::Auto, security: PathBuf::new() }
     }
 }

@@ -14,6 +14,7 @@ mod effects;
 mod files;
 mod journal;
 mod keeper;
+mod lag;
 mod metrics;
 mod parts;
 mod restore;
@@ -41,6 +42,7 @@ use self::drain::{Signals, drain};
 use self::effects::Shell;
 use self::journal::{Journal, Left};
 use self::keeper::{Keeper, LiveTraces};
+use self::lag::Lag;
 use self::parts::{
     certificates, http_limits, nonce_secret, random_bytes, record_settings, stack_config, start_http,
     start_media, start_sip, subscribers,
@@ -109,7 +111,8 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let congested = Arc::new(AtomicBool::new(false));
 
     let (inputs, received) = sync_channel(config.limits.control_queue);
-    let queue = ControlQueue::new(inputs, config.limits.control_queue);
+    let lag = Lag::new(config.guard.shed_lag);
+    let queue = ControlQueue::new(inputs, config.limits.control_queue, clock, lag);
 
     let opened = SledStore::open(&data.state(), clock.now().wall)?;
     let writers = Arc::new(metrics::Writers::default());

@@ -17,7 +17,7 @@ use dialtone_signaling::message::Host;
 use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy, GruuKey};
 use dialtone_signaling::stack::{StackConfig, Subscriber, Subscribers};
 use dialtone_signaling::transaction::Timing;
-use dialtone_signaling::transport::{Clock, TransportConfig, Transports};
+use dialtone_signaling::transport::{Clock, GuardPolicy, TransportConfig, Transports};
 use dialtone_signaling::ua::{CallPolicy, Identity};
 use dialtone_store::DataDir;
 use dialtone_store::records::RecordSettings;
@@ -170,6 +170,18 @@ pub(super) async fn start_sip(
             window: config.auth.failure_window,
         },
         datagram_queue: config.limits.send_queue,
+        datagrams_per_second: config.guard.datagrams_per_second,
+        challenges_per_second: config.guard.challenges_per_second,
+        refusals_per_second: config.guard.refusals_per_second,
+        requests_per_account: config.guard.requests_per_account,
+        guard: GuardPolicy {
+            scanners: config.guard.scanners.clone(),
+            scanner_hosts: config.guard.scanner_hosts.clone(),
+            trusted: config.guard.trusted.clone(),
+            accounts_tried: config.guard.accounts_tried as usize,
+            window: config.auth.failure_window,
+            silence: config.guard.silence,
+        },
         ..Default::default()
     };
     let transport = TransportConfig {
@@ -181,9 +193,7 @@ pub(super) async fn start_sip(
         key: key.clone(),
         clock: Clock::new(move || clock.now()),
     };
-    let queue = queue.clone();
-    let sink = move |class, event| queue.transport(class, event).map_err(Box::new);
-    Ok(Transports::start(transport, Arc::clone(&subscribers.accounts), sink).await?)
+    Ok(Transports::start(transport, Arc::clone(&subscribers.accounts), queue.clone()).await?)
 }
 
 pub(super) fn http_limits(config: &Config) -> HttpLimits {

@@ -175,7 +175,7 @@ impl Throttle {
 }
 
 /// The unit in which sources are counted: an IPv4 address, or the /64 that one IPv6 host commands.
-fn network(source: IpAddr) -> IpAddr {
+pub(crate) fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),

@@ -20,6 +20,7 @@ impl TransportHandle {
     /// [`SendFailed`](crate::wire::TransportEvent::SendFailed), when the ticket is not 0.
     pub fn send(&self, transmit: Transmit) {
         let hub = &self.0;
+        hub.gate.guard.sent(&transmit.payload, transmit.path.remote.ip(), hub.clock.now().mono);
         match transmit.path.transport {
             Transport::Tcp | Transport::Tls => stream::send(hub, transmit),
             Transport::Udp => match self.udp_port(&transmit.path) {

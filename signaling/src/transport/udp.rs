@@ -116,16 +116,15 @@ pub(super) async fn send_late(hub: Arc<Hub>, index: usize, mut late: Late) {
 fn receive_one(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr) {
     hub.metrics.udp_received.add();
     let arrival = hub.arrival(Transport::Udp, source);
-    if !hub.datagrams.take(source.ip(), arrival.now.mono) {
-        return hub.metrics.flooded.add();
-    }
     match Kind::of(datagram) {
         Kind::KeepAlive => return hub.metrics.keepalives.add(),
         Kind::Stun => return answer_stun(hub, port, datagram, source),
         Kind::Junk => return hub.metrics.junk.add(),
         Kind::Sip => {}
     }
-    let (admission, alarm) = hub.gate.admit(Bytes::copy_from_slice(datagram), arrival);
+    let Some(standing) = hub.gate.inspect(datagram, arrival) else { return };
+    let open = |class| hub.sink.is_open(class, arrival.now.mono);
+    let (admission, alarm) = hub.gate.admit(Bytes::copy_from_slice(datagram), arrival, standing, open);
     hub.alarm(alarm);
     match admission {
         Admission::Drop => {}
@@ -137,13 +136,12 @@ fn receive_one(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr) {
             let Err(refused) = hub.sink.offer(class, event) else { return hub.metrics.delivered.add() };
             let TransportEvent::Received { message, .. } = *refused else { return };
             match (class, message) {
-                (Class::New, Message::Request(request)) => {
-                    hub.metrics.shed.add();
-                    if let Some(answer) = hub.gate.shed(&request, arrival) {
+                (Class::New | Class::Registration | Class::Renewal, Message::Request(request)) => {
+                    if let Some(answer) = hub.gate.shed(&request, class, arrival) {
                         send_answer(hub, port, answer);
                     }
                 }
-                (Class::New | Class::Kept, _) => hub.metrics.shed_reserved.add(),
+                (_, Message::Response(_)) | (Class::Kept, _) => hub.metrics.shed_reserved.add(),
             }
         }
     }
