@@ -3,6 +3,7 @@
 mod baresip;
 mod lab;
 mod linphone;
+mod load;
 mod pesq;
 mod poll;
 mod process;
@@ -17,6 +18,7 @@ mod sys;
 pub use baresip::{Baresip, Phone, Voice};
 pub use lab::{Lab, scenario};
 pub use linphone::Linphone;
+pub use load::{Load, Stage};
 pub use pesq::pesq;
 pub use poll::eventually;
 pub use record::{answered, heard_both_ways, only};
