@@ -160,6 +160,8 @@ pub enum LegEvent {
         caller: Party,
         /// What it dialed.
         dialed: Number,
+        /// The one device of the extension that is meant, when not all are.
+        device: Option<String>,
         /// Its offer; `None` asks us to offer.
         offer: Option<Description>,
         /// Whether an offer of ours can go in `Ring` or `Progress`; its answer is a `Modified`.

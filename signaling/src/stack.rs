@@ -10,6 +10,7 @@
 mod ended;
 mod io;
 mod originate;
+mod reach;
 mod refer;
 mod requests;
 mod said;
@@ -30,7 +31,7 @@ use self::originate::Caller;
 pub(crate) use self::ways::Ways;
 use crate::auth::{Accounts, NonceKey, NonceWindow};
 use crate::message::{Message, Name, Request, Response};
-use crate::registrar::{Changes, ContactPolicy, ExpiryPolicy, Registrar};
+use crate::registrar::{Changes, ContactPolicy, ExpiryPolicy, GruuKey, Probes, ReachPolicy, Registrar};
 use crate::transaction::{Timing, Transactions, TxId, TxOutput};
 use crate::ua::{CallPolicy, Desk, Identity, Leg, Reliability, State, Tokens};
 use crate::wire::{FlowId, TransportEvent};
@@ -58,6 +59,8 @@ pub struct StackConfig {
     pub seed: [u8; 32],
     /// Seals nonces; the same as the transport's.
     pub nonce_key: NonceKey,
+    /// Seals temporary GRUUs; the same after a restart.
+    pub gruu_key: GruuKey,
 }
 
 /// What signaling must know of one extension.
@@ -69,6 +72,8 @@ pub struct Subscriber {
     pub contacts: ContactPolicy,
     /// Whether provisional answers to and from it are reliable.
     pub reliability: Reliability,
+    /// How it is reached.
+    pub reach: ReachPolicy,
 }
 
 /// The extensions of the site in force.
@@ -89,6 +94,7 @@ pub struct Stack {
     tokens: Tokens,
     tx: Transactions,
     registrar: Registrar,
+    probes: Probes,
     nonces: NonceWindow,
     subscribers: Arc<Subscribers>,
     leg_ids: IdSource,
@@ -118,7 +124,12 @@ impl Stack {
         Stack {
             tokens: Tokens::new(config.seed, node),
             tx: Transactions::new(config.timing, config.transactions_max),
-            registrar: Registrar::new(config.expiry, IdSource::new(node, boot, 1, 1)),
+            registrar: Registrar::new(
+                config.expiry,
+                config.gruu_key.clone(),
+                IdSource::new(node, boot, 1, 1),
+            ),
+            probes: Probes::default(),
             nonces: NonceWindow::default().with_lifetime(config.nonce_key.lifetime()),
             subscribers,
             // Odd: the PBX names the legs that it originates with even numbers.
@@ -142,10 +153,13 @@ impl Stack {
     pub fn counts(&self) -> StackCounts {
         StackCounts {
             transactions: self.tx.len(),
-            waiting: self.tx.waiting(),
+            // A drain does not wait for whoever is only asked whether they are there.
+            waiting: self.tx.waiting().saturating_sub(self.probes.outstanding()),
             legs: self.legs.len(),
             dialogs: self.dialogs.len(),
             bindings: self.registrar.len(),
+            unreachable: self.probes.unreachable(),
+            questions: self.probes.outstanding(),
             refused: self.refused + self.tx.refused(),
             replayed: self.replayed,
             info_keys: self.info_keys,
@@ -179,7 +193,7 @@ impl Stack {
                 }
                 let mut changes = Changes::default();
                 self.registrar.restore(now.mono, endpoint, binding, &mut changes);
-                publish(changes, out);
+                self.publish(now, changes, true, out);
             }
             SipInput::Subscribers(subscribers) => self.subscribers = subscribers,
             SipInput::Sockets(sockets) => self.ways.sockets = sockets,
@@ -192,7 +206,8 @@ impl Stack {
         self.tx.expire(now.mono, &mut self.tx_out);
         let mut changes = Changes::default();
         self.registrar.expire(now.mono, &mut changes);
-        publish(changes, out);
+        self.publish(now, changes, false, out);
+        self.qualify(now, out);
         while let Some(&Reverse((at, leg))) = self.deadlines.peek()
             && at <= now.mono
         {
@@ -210,7 +225,10 @@ impl Stack {
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
         let legs = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        [self.tx.deadline(), self.registrar.deadline(), legs].into_iter().flatten().min()
+        [self.tx.deadline(), self.registrar.deadline(), self.probes.deadline(), legs]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn transport(&mut self, now: Now, event: TransportEvent, out: &mut Vec<SipOutput>) {
@@ -229,9 +247,7 @@ impl Stack {
             TransportEvent::FlowUp { path } => {
                 self.ways.flows.insert(path.flow);
             }
-            TransportEvent::FlowDown { flow } => {
-                self.ways.flows.remove(&flow);
-            }
+            TransportEvent::FlowDown { flow } => self.flow_down(now, flow, out),
             TransportEvent::SendFailed { ticket } => self.tx.send_failed(ticket, &mut self.tx_out),
             TransportEvent::AuthFailed { account, source } => {
                 out.push(SipOutput::AuthFailed { account, source })
@@ -252,6 +268,23 @@ impl Stack {
             return self.originate(now, id, (endpoint, contact), from, &offer, out);
         }
         self.with_leg(now, id, out, |leg, desk| leg.command(desk, command));
+    }
+
+    /// Whether this is the INVITE of a leg that has not been answered.
+    fn is_calling(&self, leg: LegId, tx: TxId) -> bool {
+        let leg = self.legs.get(&leg);
+        leg.is_some_and(|leg| matches!(&leg.state, State::Calling(calling) if calling.tx == tx))
+    }
+
+    /// Tells calls and the store what the registrar has changed.
+    fn publish(&mut self, now: Now, mut changes: Changes, restored: bool, out: &mut Vec<SipOutput>) {
+        let contacts = std::mem::take(&mut changes.contacts);
+        out.extend(contacts.iter().cloned().map(SipOutput::Contact));
+        self.watch(now, &contacts, restored, out);
+        let Changes { persist: changes, notify, .. } = changes;
+        if !changes.is_empty() {
+            out.push(SipOutput::Persist { changes, notify });
+        }
     }
 
     /// Answers a request outside of legs: with a tag of ours and what every answer carries.
@@ -309,14 +342,6 @@ impl Stack {
             leg.scheduled = Some(at);
             self.deadlines.push(Reverse((at, id)));
         }
-    }
-}
-
-fn publish(mut changes: Changes, out: &mut Vec<SipOutput>) {
-    out.extend(std::mem::take(&mut changes.contacts).into_iter().map(SipOutput::Contact));
-    let Changes { persist: changes, notify, .. } = changes;
-    if !changes.is_empty() {
-        out.push(SipOutput::Persist { changes, notify });
     }
 }
 

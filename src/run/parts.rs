@@ -14,7 +14,7 @@ use dialtone_core::NodeId;
 use dialtone_media::{Engine, EngineConfig, MediaAddress, PromptLibrary};
 use dialtone_signaling::auth::{Accounts, Algorithm, NonceKey, ThrottlePolicy};
 use dialtone_signaling::message::Host;
-use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy};
+use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy, GruuKey};
 use dialtone_signaling::stack::{StackConfig, Subscriber, Subscribers};
 use dialtone_signaling::transaction::Timing;
 use dialtone_signaling::transport::{Clock, GuardPolicy, TransportConfig, Transports};
@@ -56,7 +56,12 @@ pub(super) fn subscribers(loaded: &Loaded) -> Subscribers {
         };
         (
             account.number.clone(),
-            Subscriber { name: name.unwrap_or_default(), contacts, reliability: account.reliability },
+            Subscriber {
+                name: name.unwrap_or_default(),
+                contacts,
+                reliability: account.reliability,
+                reach: account.reach.clone(),
+            },
         )
     };
     Subscribers { accounts: Arc::new(accounts), by_number: loaded.accounts.iter().map(subscriber).collect() }
@@ -74,6 +79,7 @@ pub(super) fn stack_config(
     config: &Config,
     data: &DataDir,
     nonce_key: NonceKey,
+    gruu_key: GruuKey,
 ) -> Result<StackConfig, ServeError> {
     let sip = &config.sip;
     Ok(StackConfig {
@@ -91,10 +97,11 @@ pub(super) fn stack_config(
         boot: data.boot(),
         seed: random_bytes()?,
         nonce_key,
+        gruu_key,
     })
 }
 
-fn random_bytes() -> Result<[u8; 32], ServeError> {
+pub(super) fn random_bytes() -> Result<[u8; 32], ServeError> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bytes))

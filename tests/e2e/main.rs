@@ -15,6 +15,7 @@ mod harness;
 mod applications;
 mod baresip_calls;
 mod linphone_calls;
+mod outbound;
 mod overload;
 mod power_failure;
 mod register;

@@ -189,7 +189,8 @@ impl Call {
         if formats.is_empty() {
             return refuse(desk, Cause::IncompatibleDestination);
         }
-        let Arrival { leg, endpoint, caller, dialed, offer, early_offer: _, ipv6, journey } = arrival;
+        let Arrival { leg, endpoint, caller, dialed, device: _, offer, early_offer: _, ipv6, journey } =
+            arrival;
         let ids = (self.id, leg);
         let mut fresh = Leg::create(desk, ids, (endpoint, caller), (Side::Inbound, LegState::Ring), &dialed);
         fresh.remote = offer;

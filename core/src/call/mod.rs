@@ -88,6 +88,7 @@ pub(crate) struct Arrival {
     pub endpoint: Number,
     pub caller: Party,
     pub dialed: Number,
+    pub device: Option<String>,
     pub offer: Option<Description>,
     pub early_offer: EarlyOffer,
     pub ipv6: bool,
@@ -117,6 +118,8 @@ pub(crate) struct Call {
     conversation: ConversationId,
     site: Arc<Site>,
     dialed: Number,
+    /// The one device that is meant.
+    device: Option<String>,
     /// Whether anybody, or a flow, has answered.
     answered: bool,
     /// The transfer that is under way, or whose transferor has not hung up.
@@ -140,7 +143,7 @@ impl Call {
         arrival: Arrival,
         refusal: Option<Cause>,
     ) -> Self {
-        let Arrival { leg, endpoint, caller, dialed, offer, early_offer, ipv6, journey } = arrival;
+        let Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6, journey } = arrival;
         let conversation = ConversationId::from(id);
         desk.fact(Fact::CallStarted {
             call: id,
@@ -159,6 +162,7 @@ impl Call {
             conversation,
             site,
             dialed,
+            device,
             answered: false,
             transfer: None,
             caller: Some(leg),

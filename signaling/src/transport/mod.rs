@@ -30,6 +30,7 @@ mod metrics;
 mod routes;
 mod sink;
 mod stream;
+mod stun;
 mod tls;
 mod udp;
 mod via;

@@ -45,6 +45,8 @@ pub(crate) struct Leg {
     pub tag: String,
     pub reliability: Reliability,
     pub peer: Peer,
+    /// Whether it is reached where its messages come from, whatever its contact says.
+    pub at_source: bool,
     pub sdp: SdpWriter,
     pub remote_sdp: Option<Arc<RemoteSdp>>,
     pub exchange: Exchange,
@@ -76,6 +78,7 @@ impl Leg {
             endpoint,
             tag,
             reliability,
+            at_source: false,
             peer: Peer::default(),
             sdp: SdpWriter::new(Origin { session_id, version: 1 }),
             remote_sdp: None,
