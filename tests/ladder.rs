@@ -35,6 +35,8 @@ mod losses;
 mod qualify;
 #[path = "ladder/reach.rs"]
 mod reach;
+#[path = "ladder/redirects.rs"]
+mod redirects;
 #[path = "ladder/refusals.rs"]
 mod refusals;
 #[path = "ladder/register.rs"]

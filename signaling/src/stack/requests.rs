@@ -292,7 +292,8 @@ impl Stack {
                 return self.respond(now, tx, response);
             }
         };
-        let journey = Journey { hops: invite.max_forwards().unwrap_or(MAX_FORWARDS_DEFAULT) };
+        let hops = invite.max_forwards().unwrap_or(MAX_FORWARDS_DEFAULT);
+        let journey = Journey { hops, ..Journey::default() };
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, invite.clone());
         let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
