@@ -4,6 +4,7 @@
 //! only when that is safe on disk; one that only extends is answered at once.
 
 mod binding;
+mod reuse;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

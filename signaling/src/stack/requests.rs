@@ -91,7 +91,12 @@ impl Stack {
             Ok(account) if request.method == Method::Register => {
                 self.register(now, tx, &request, account, path, out);
             }
-            Ok(account) => self.invite(now, tx, request, account, path, out),
+            Ok(account) => {
+                if let Ok(via) = request.via() {
+                    self.registrar.reuse(&account, &via, path, |way| self.ways.stands(way));
+                }
+                self.invite(now, tx, request, account, path, out);
+            }
         }
     }
 
