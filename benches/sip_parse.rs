@@ -94,7 +94,7 @@ fn descriptions(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(SDP.len() as u64));
     group.bench_function("parse", |b| b.iter(|| sdp::parse(black_box(SDP.as_bytes()))));
     group.bench_function("description", |b| b.iter(|| black_box(&remote).description()));
-    group.bench_function("answer", |b| b.iter(|| sdp::answer(origin, black_box(&local), &remote)));
+    group.bench_function("answer", |b| b.iter(|| sdp::answer(origin, black_box(local), &remote)));
     group.finish();
 }
 

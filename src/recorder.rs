@@ -22,6 +22,8 @@ const RUNGS_MAX: usize = 400;
 const TEXT_MAX: usize = 256 * 1024;
 /// Messages kept for a leg that no call has named yet.
 const EARLY_MAX: usize = 8;
+/// Letters shown of the status in a NOTIFY.
+const FRAGMENT_MAX: usize = 40;
 /// Legs that no call has named yet.
 const STRAYS_MAX: usize = 1024;
 /// Calls that are over and still remembered here.
@@ -79,12 +81,15 @@ impl Recorder {
             Fact::LegCreated { leg, call, endpoint, side, .. } => {
                 self.leg(*leg, *call, *side, endpoint.clone());
             }
+            Fact::LegMoved { leg, from, call } => self.moved(*leg, *from, *call),
             // No new leg. The end of a call counts below, once its rung stands.
             Fact::Started { .. }
             | Fact::Draining { .. }
             | Fact::Stopped
             | Fact::SiteApplied { .. }
             | Fact::ContactAdded { .. }
+            | Fact::ContactRefreshed { .. }
+            | Fact::ContactReached { .. }
             | Fact::ContactRemoved { .. }
             | Fact::DeviceStateChanged { .. }
             | Fact::AuthFailed { .. }
@@ -110,6 +115,10 @@ impl Recorder {
             | Fact::LegEnded { .. }
             | Fact::LegMeasured { .. }
             | Fact::CallEnded { .. }
+            | Fact::LegReplaced { .. }
+            | Fact::TransferBegan { .. }
+            | Fact::TransferEnded { .. }
+            | Fact::ConversationMerged { .. }
             | Fact::Fault { .. } => {}
         }
         if let Some(call) = self.call_of(&event.fact) {
@@ -154,6 +163,19 @@ impl Recorder {
         }
         for early in self.strays.remove(&leg).unwrap_or_default() {
             self.message(early);
+        }
+    }
+
+    /// What a leg says from now on belongs to another call.
+    fn moved(&mut self, leg: LegId, from: CallId, to: CallId) {
+        if let Some(info) = self.legs.get_mut(&leg) {
+            info.call = to;
+        }
+        if let Some(flight) = self.flights.get_mut(&from) {
+            flight.legs.retain(|other| *other != leg);
+        }
+        if let Some(flight) = self.flights.get_mut(&to) {
+            flight.legs.push(leg);
         }
     }
 
@@ -250,20 +272,33 @@ fn plain(value: &serde_json::Value) -> Option<String> {
     }
 }
 
-/// `INVITE`, or `180 Ringing`; an INVITE within a dialog says so.
+/// `INVITE`, or `180 Ringing`; an INVITE within a dialog says so, and a NOTIFY of a transfer what it tells.
 pub fn summary(message: &Message) -> String {
+    let headers = message.headers();
+    let body = if message.body().is_empty() {
+        String::new()
+    } else if headers.has(&Name::ContentType) && headers.has_content_type("message/sipfrag") {
+        format!(" ({})", fragment(message.body()))
+    } else {
+        " (sdp)".to_owned()
+    };
     match message {
         Message::Request(request) => {
             let within = request.to().is_ok_and(|to| to.tag().is_some());
             let again = if within && request.method.as_str() == "INVITE" { "re-" } else { "" };
-            let body = if request.body.is_empty() { "" } else { " (sdp)" };
             format!("{again}{}{body}", request.method.as_str())
         }
         Message::Response(response) => {
-            let body = if response.body.is_empty() { "" } else { " (sdp)" };
             format!("{} {}{body}", response.status, String::from_utf8_lossy(&response.reason))
         }
     }
+}
+
+/// The status in a fragment of a message (RFC 3420): `180 Ringing`.
+fn fragment(body: &[u8]) -> String {
+    let line = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line.trim_ascii());
+    line.strip_prefix("SIP/2.0 ").unwrap_or("sipfrag").chars().take(FRAGMENT_MAX).collect()
 }
 
 /// The message as text, without credentials and without control characters that a terminal obeys.

@@ -1,11 +1,10 @@
 //! The program as it is used: the binary and a folder `conf/`, and nothing else.
 
-// Lints allow this in `#[test]` functions; here the functions that tests share are tests too.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the functions that tests share are tests too")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,6 +73,7 @@ impl Drop for Place {
 struct Server {
     child: Child,
     http: u16,
+    sip: SocketAddr,
 }
 
 impl Server {
@@ -98,7 +98,7 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut server = Self { child, http: http.port() };
+        let mut server = Self { child, http: http.port(), sip };
         // The log says when the sockets are open; a server that cannot start closes it.
         let log = BufReader::new(server.child.stderr.take().unwrap());
         let mut lines = log.lines().map(|line| line.unwrap());
@@ -208,13 +208,78 @@ fn a_server_answers_and_stops_when_asked() {
     assert!(success && calls.starts_with("CALL") && error.is_empty(), "{error}");
     let (success, _, error) = place.run(&["trace", "c1-00000001-99"]);
     assert!(!success && error.starts_with("nothing is known of call c1-00000001-99"), "{error}");
-    let (success, _, error) = place.run(&["serve"]);
+    let (success, greeting, error) = place.run(&["serve"]);
     assert!(!success && error.contains("is in use by another dialtone"), "{error}");
+    assert_eq!(greeting, "", "nobody is told to register where nothing listens");
     let (success, said, error) = place.run(&["reload-certificates"]);
     assert!(success && said.starts_with("certificate for dialtone, "), "{said}{error}");
     let said = server.stop();
     assert!(said.contains("Accounts       1001 to 1010"), "{said}");
     assert!(!place.0.join("data/admin.sock").exists());
+}
+
+/// Sends a REGISTER, and gives the answer.
+fn register(phone: &UdpSocket, authorization: &str) -> String {
+    let local = phone.local_addr().unwrap();
+    let text = format!(
+        "REGISTER sip:dialtone SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK1;rport\r\n\
+         From: <sip:1001@dialtone>;tag=1\r\nTo: <sip:1001@dialtone>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\n\
+         Contact: <sip:1001@{local}>\r\n{authorization}Content-Length: 0\r\n\r\n"
+    );
+    phone.send(text.as_bytes()).unwrap();
+    let mut answer = vec![0; 4096];
+    let len = phone.recv(&mut answer).unwrap();
+    String::from_utf8(answer[..len].to_vec()).unwrap()
+}
+
+#[test]
+fn fail2ban_reads_the_security_log() {
+    let place = Place::new();
+    let mut command = place.command(&["serve"]);
+    let log = place.0.join("security.log");
+    command.env("DIALTONE_LOG_SECURITY", &log).env("DIALTONE_GUARD_TRUSTED", "192.0.2.0/24");
+    let server = Server::of(command);
+    let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+    phone.connect(server.sip).unwrap();
+    phone.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let challenged = register(&phone, "");
+    let nonce = challenged.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    // The name tries to forge a line about somebody else.
+    let name = "1001' source=198.51.100.1 verified=true";
+    let wrong = "0".repeat(32);
+    let refused = register(
+        &phone,
+        &format!(
+            "Authorization: Digest username=\"{name}\", realm=\"dialtone\", nonce=\"{nonce}\", uri=\"sip:dialtone\", \
+             response=\"{wrong}\", algorithm=MD5, cnonce=\"a\", qop=auth, nc=00000001\r\n"
+        ),
+    );
+    assert!(refused.starts_with("SIP/2.0 401 "), "{refused}");
+    // A scanner over UDP may write any address, so its line must not count.
+    let silent = register(&phone, "");
+    assert!(silent.starts_with("SIP/2.0 401 "), "{silent}");
+    phone.send(b"OPTIONS sip:dialtone SIP/2.0\r\nVia: SIP/2.0/UDP x\r\nUser-Agent: sipcli\r\n\r\n").unwrap();
+    register(&phone, "");
+    let lines = fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    let port = phone.local_addr().unwrap().port();
+    let start = format!(
+        " event=auth_failed source=127.0.0.1 port={port} transport=UDP verified=true repeated=0 account="
+    );
+    assert!(lines.len() == 2 && lines[0].contains(&start), "{lines:#?}");
+    assert!(lines[0].ends_with("account=\"1001??source?198.51.100.1?verified?true\""), "{lines:#?}");
+    assert!(
+        lines[1].contains(" event=scanner source=127.0.0.1 ") && lines[1].contains(" verified=false "),
+        "{lines:#?}"
+    );
+    let metrics = server.get("/metrics");
+    assert!(metrics.contains("dialtone_sip_transport_total{kind=\"scanners\"} 1\n"), "{metrics}");
+    server.stop();
+    let filter = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/fail2ban/filter.d/dialtone.conf");
+    let output = Command::new("fail2ban-regex").arg(&log).arg(&filter).output();
+    let output = output.expect("fail2ban-regex runs: scripts/need test installs it");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("Lines: 2 lines, 0 ignored, 1 matched, 1 missed"), "{said}");
 }
 
 #[test]
@@ -250,6 +315,8 @@ fn without_a_server_the_records_are_read_and_nothing_is_written() {
         cause: Cause::NormalClearing,
         ended_by: EndedBy::Caller,
         legs: Vec::new(),
+        transfers: Vec::new(),
+        merged_into: None,
     };
     records.append(Stream::Cdr, &cdr, None).unwrap();
     let trace = TraceRecord {

@@ -5,6 +5,8 @@
 #[allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 mod support;
 
+#[path = "ladder/attended.rs"]
+mod attended;
 #[path = "ladder/calls.rs"]
 mod calls;
 #[path = "ladder/cancel.rs"]
@@ -13,17 +15,37 @@ mod cancel;
 mod changes;
 #[path = "ladder/codecs.rs"]
 mod codecs;
+#[path = "ladder/dialogs.rs"]
+mod dialogs;
 #[path = "ladder/flows.rs"]
 mod flows;
+#[path = "ladder/flows_of_phones.rs"]
+mod flows_of_phones;
 #[path = "ladder/forks.rs"]
 mod forks;
+#[path = "ladder/gruu.rs"]
+mod gruu;
 #[path = "ladder/hostile.rs"]
 mod hostile;
 #[path = "ladder/losses.rs"]
 mod losses;
+#[path = "ladder/qualify.rs"]
+mod qualify;
+#[path = "ladder/reach.rs"]
+mod reach;
 #[path = "ladder/refusals.rs"]
 mod refusals;
 #[path = "ladder/register.rs"]
 mod register;
+#[path = "ladder/reliable.rs"]
+mod reliable;
+#[path = "ladder/timers.rs"]
+mod timers;
 #[path = "ladder/tls.rs"]
 mod tls;
+#[path = "ladder/transfer_failures.rs"]
+mod transfer_failures;
+#[path = "ladder/transfers.rs"]
+mod transfers;
+#[path = "ladder/updates.rs"]
+mod updates;

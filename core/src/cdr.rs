@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 use crate::codec::Codec;
-use crate::event::{DialOutcome, Event, Fact, Side};
+use crate::event::{DialOutcome, Event, Fact, Side, TransferKind, TransferOutcome};
 use crate::id::{CallId, ConversationId, LegId};
 use crate::leg::{Number, Party};
 use crate::media::Quality;
@@ -58,8 +58,28 @@ pub struct CdrLeg {
     pub outcome: Option<DialOutcome>,
     /// Why it ended.
     pub cause: Option<Cause>,
-    /// What its packets were like; `None` when it had no port.
+    /// What its packets were like; `None` when it had no port, or moved.
     pub quality: Option<Quality>,
+    /// The call that it left this one for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<CallId>,
+}
+
+/// One transfer of a call's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CdrTransfer {
+    /// When it was asked for, RFC 3339 UTC.
+    pub at: String,
+    /// The endpoint that asked.
+    pub by: Number,
+    /// Of which kind.
+    pub kind: TransferKind,
+    /// The number that leads to the target.
+    pub to: Number,
+    /// How it was decided.
+    pub outcome: Option<TransferOutcome>,
+    /// The cause that the target's side gave.
+    pub cause: Option<Cause>,
 }
 
 /// The record of one call.
@@ -93,6 +113,12 @@ pub struct Cdr {
     pub ended_by: EndedBy,
     /// Every leg, the caller's first.
     pub legs: Vec<CdrLeg>,
+    /// Every transfer, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<CdrTransfer>,
+    /// The call that goes on with its parties: this one ended in an attended transfer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<CallId>,
 }
 
 /// What the record of a call needs that is going on, should the process not live to see its end.
@@ -114,6 +140,9 @@ pub struct OpenCall {
     pub answered: Option<Wall>,
     /// Every leg so far, the caller's first.
     pub legs: Vec<CdrLeg>,
+    /// Every transfer so far.
+    #[serde(default)]
+    pub transfers: Vec<CdrTransfer>,
 }
 
 impl OpenCall {
@@ -138,6 +167,8 @@ impl OpenCall {
             cause: Cause::TemporaryFailure,
             ended_by: EndedBy::Crash,
             legs: self.legs,
+            transfers: self.transfers,
+            merged_into: None,
         }
     }
 }
@@ -151,6 +182,8 @@ struct Draft {
     ended: Option<(Mono, Wall)>,
     answered_by: Option<Number>,
     legs: Vec<CdrLeg>,
+    transfers: Vec<CdrTransfer>,
+    merged_into: Option<CallId>,
 }
 
 /// The calls whose record is being gathered: as many as there are calls.
@@ -178,6 +211,7 @@ impl CdrFold {
             started: draft.started.1,
             answered: draft.answered.map(|(_, wall)| wall),
             legs: draft.legs.clone(),
+            transfers: draft.transfers.clone(),
         })
     }
 
@@ -195,6 +229,8 @@ impl CdrFold {
                     ended: None,
                     answered_by: None,
                     legs: Vec::new(),
+                    transfers: Vec::new(),
+                    merged_into: None,
                 };
                 self.drafts.insert(*call, draft);
                 None
@@ -202,9 +238,30 @@ impl CdrFold {
             Fact::LegCreated { leg, call, endpoint, side, .. } => {
                 self.legs.insert(*leg, *call);
                 let (leg, endpoint, side) = (*leg, endpoint.clone(), *side);
-                let fresh =
-                    CdrLeg { leg, endpoint, side, codec: None, outcome: None, cause: None, quality: None };
-                self.drafts.get_mut(call)?.legs.push(fresh);
+                self.drafts.get_mut(call)?.legs.push(CdrLeg::new(leg, endpoint, side));
+                None
+            }
+            Fact::LegMoved { leg, from, call } => {
+                self.moved(*leg, *from, *call, at);
+                None
+            }
+            Fact::TransferBegan { call, kind, transferor, to, .. } => {
+                let by = self.leg(*transferor).map(|leg| leg.endpoint.clone()).unwrap_or_default();
+                let (at, kind, to) = (event.at.wall.to_string(), *kind, to.clone());
+                let begun = CdrTransfer { at, by, kind, to, outcome: None, cause: None };
+                self.drafts.get_mut(call)?.transfers.push(begun);
+                None
+            }
+            Fact::TransferEnded { call, outcome, cause, .. } => {
+                let transfer = self.drafts.get_mut(call)?.transfers.last_mut()?;
+                (transfer.outcome, transfer.cause) = (Some(*outcome), Some(*cause));
+                None
+            }
+            Fact::ConversationMerged { call, survivor, into, .. } => {
+                for call in [call, survivor] {
+                    self.drafts.get_mut(call)?.conversation = *into;
+                }
+                self.drafts.get_mut(call)?.merged_into = Some(*survivor);
                 None
             }
             Fact::LegNegotiated { leg, codec, .. } => {
@@ -224,19 +281,17 @@ impl CdrFold {
             }
             Fact::LegEnded { leg, cause, call } => {
                 self.leg(*leg)?.cause = Some(*cause);
-                let draft = self.drafts.get_mut(call)?;
-                if draft.legs.iter().all(|leg| leg.cause.is_some()) {
-                    draft.ended = Some(at);
-                }
+                self.drafts.get_mut(call)?.leg_ended(at);
                 None
             }
             Fact::LegMeasured { leg, quality, .. } => {
-                self.leg(*leg)?.quality = Some(*quality);
+                let leg = self.leg(*leg)?;
+                leg.quality = Some(leg.quality.map_or(*quality, |earlier| earlier.and_then(*quality)));
                 None
             }
             Fact::CallEnded { call, cause, by } => {
                 let draft = self.drafts.remove(call)?;
-                for leg in &draft.legs {
+                for leg in draft.legs.iter().filter(|leg| leg.moved_to.is_none()) {
                     self.legs.remove(&leg.leg);
                 }
                 Some(draft.close(*call, *cause, *by, at))
@@ -246,6 +301,8 @@ impl CdrFold {
             | Fact::Stopped
             | Fact::SiteApplied { .. }
             | Fact::ContactAdded { .. }
+            | Fact::ContactRefreshed { .. }
+            | Fact::ContactReached { .. }
             | Fact::ContactRemoved { .. }
             | Fact::DeviceStateChanged { .. }
             | Fact::AuthFailed { .. }
@@ -257,6 +314,7 @@ impl CdrFold {
             | Fact::LegLatched { .. }
             | Fact::LegHeld { .. }
             | Fact::LegResumed { .. }
+            | Fact::LegReplaced { .. }
             | Fact::FlowStarted { .. }
             | Fact::FlowEnded { .. }
             | Fact::BridgeCreated { .. }
@@ -269,13 +327,40 @@ impl CdrFold {
         }
     }
 
+    /// What is known of the leg goes with it; here it has ended.
+    fn moved(&mut self, leg: LegId, from: CallId, to: CallId, at: (Mono, Wall)) {
+        let Some(here) = self.leg(leg) else { return };
+        let there = here.clone();
+        (here.moved_to, here.quality) = (Some(to), None);
+        here.cause = Some(Cause::NormalClearing);
+        if let Some(draft) = self.drafts.get_mut(&from) {
+            draft.leg_ended(at);
+        }
+        if let Some(draft) = self.drafts.get_mut(&to) {
+            draft.legs.push(there);
+            self.legs.insert(leg, to);
+        }
+    }
+
     fn leg(&mut self, leg: LegId) -> Option<&mut CdrLeg> {
         let call = self.legs.get(&leg)?;
         self.drafts.get_mut(call)?.legs.iter_mut().find(|candidate| candidate.leg == leg)
     }
 }
 
+impl CdrLeg {
+    fn new(leg: LegId, endpoint: Number, side: Side) -> Self {
+        CdrLeg { leg, endpoint, side, codec: None, outcome: None, cause: None, quality: None, moved_to: None }
+    }
+}
+
 impl Draft {
+    fn leg_ended(&mut self, at: (Mono, Wall)) {
+        if self.legs.iter().all(|leg| leg.cause.is_some()) {
+            self.ended = Some(at);
+        }
+    }
+
     fn close(self, call: CallId, cause: Cause, by: Option<LegId>, at: (Mono, Wall)) -> Cdr {
         // The record waits for measurements; the call was over when its last leg was.
         let (ended_mono, ended_wall) = self.ended.unwrap_or(at);
@@ -289,6 +374,8 @@ impl Draft {
         let disposition = match (self.answered, ended_by, cause) {
             (Some(_), _, _) => Disposition::Answered,
             (None, EndedBy::Caller, _) => Disposition::Cancelled,
+            // Who called has left it to somebody else.
+            (None, _, _) if self.merged_into.is_some() => Disposition::Cancelled,
             (None, _, Cause::UserBusy | Cause::CallRejected) => Disposition::Busy,
             (None, _, Cause::NoAnswer | Cause::NoUserResponding | Cause::SubscriberAbsent) => {
                 Disposition::NoAnswer
@@ -310,6 +397,8 @@ impl Draft {
             cause,
             ended_by,
             legs: self.legs,
+            transfers: self.transfers,
+            merged_into: self.merged_into,
         }
     }
 }
@@ -330,6 +419,7 @@ mod tests {
             started: Wall::from_micros(10_000_000),
             answered: answered.map(Wall::from_micros),
             legs: Vec::new(),
+            transfers: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 use crate::codec::Codec;
+use crate::endpoint::ContactFacts;
 use crate::id::{BridgeId, CallId, ContactId, ConversationId, LegId};
 use crate::leg::{Number, Party};
 use crate::media::Quality;
@@ -113,6 +114,32 @@ pub enum BridgeMode {
     Hold,
 }
 
+/// Whether the transferor has spoken with the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferKind {
+    /// To a number, without a word.
+    Blind,
+    /// To the other end of a second call of the transferor, answered or still ringing.
+    Attended,
+}
+
+/// What came of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferOutcome {
+    /// The transferee talks with the target.
+    Completed,
+    /// The target is busy, or declined.
+    Busy,
+    /// The target did not answer in time.
+    NoAnswer,
+    /// The target could not be reached, or shares no codec.
+    Unreachable,
+    /// The transferee hung up, or the call was ended, before anybody answered.
+    Abandoned,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -146,6 +173,28 @@ pub enum Fact {
         contact: ContactId,
         /// From where it registered.
         source: SocketAddr,
+        /// What it tells about itself.
+        about: ContactFacts,
+    },
+    /// A contact stays for longer.
+    ContactRefreshed {
+        /// The endpoint.
+        endpoint: Number,
+        /// The contact.
+        contact: ContactId,
+        /// From now on, seconds.
+        lasts_s: u64,
+    },
+    /// A contact was asked whether it is there, or its connection broke.
+    ContactReached {
+        /// The endpoint.
+        endpoint: Number,
+        /// The contact.
+        contact: ContactId,
+        /// Whether it can be reached now.
+        reachable: bool,
+        /// From the question to the answer, microseconds.
+        round_trip_us: Option<u64>,
     },
     /// An endpoint can no longer be reached at a place.
     ContactRemoved {
@@ -342,6 +391,69 @@ pub enum Fact {
         bridge: BridgeId,
         /// The call that it served.
         call: CallId,
+    },
+    /// One party of a call asked that the other be connected with somebody else.
+    TransferBegan {
+        /// The call that goes on.
+        call: CallId,
+        /// Of which kind.
+        kind: TransferKind,
+        /// Who asked.
+        transferor: LegId,
+        /// Who is transferred.
+        transferee: LegId,
+        /// What both were in.
+        bridge: BridgeId,
+        /// The number that leads to the target.
+        to: Number,
+        /// The transferor's leg of its second call, when it is attended.
+        second: Option<LegId>,
+        /// What that leg was in, when its far end had answered.
+        second_bridge: Option<BridgeId>,
+    },
+    /// A transfer is decided. When it failed, the call returns to the transferor.
+    TransferEnded {
+        /// The call.
+        call: CallId,
+        /// Of which kind.
+        kind: TransferKind,
+        /// Who asked.
+        transferor: LegId,
+        /// How.
+        outcome: TransferOutcome,
+        /// The cause that the target's side gave.
+        cause: Cause,
+        /// The leg that the transferee is connected with now; `None` when that is a flow, or nobody.
+        target: Option<LegId>,
+    },
+    /// A leg left its call for another one.
+    LegMoved {
+        /// The leg.
+        leg: LegId,
+        /// The call that it left.
+        from: CallId,
+        /// The call that it belongs to from now on.
+        call: CallId,
+    },
+    /// A leg took the place of another one.
+    LegReplaced {
+        /// The call.
+        call: CallId,
+        /// The new leg.
+        leg: LegId,
+        /// The leg that ends.
+        replaced: LegId,
+    },
+    /// Two conversations are one from now on, and the call of one of them ends: its legs have ended or moved.
+    ConversationMerged {
+        /// The call that ends.
+        call: CallId,
+        /// The call that goes on.
+        survivor: CallId,
+        /// The older conversation: the id of both.
+        into: ConversationId,
+        /// The younger one, whose id is used no more.
+        from: ConversationId,
     },
     /// A leg is to end: its far end asked for it, or we do.
     HangupRequested {

@@ -1,10 +1,16 @@
 //! Identities. Each carries the node and the boot that made it, so that ids of two machines, or of two
 //! runs of one machine, never meet.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
+use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A table by ids that we gave out ourselves: nobody outside can choose them so that they meet, and a fast hash
+/// will do. What a peer chooses stands in a plain `HashMap`, whose hash is keyed.
+pub type IdMap<K, V> = HashMap<K, V, FxBuildHasher>;
 
 /// Which machine of the cluster; 1 on a single machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -5,14 +5,19 @@
 //! - [`LegEvent::HungUp`] is the last event of a leg and comes exactly once, unless the PBX said
 //!   [`LegCommand::HangUp`] first: after that the leg is forgotten here and signaling finishes alone
 //!   (a CANCEL that crosses a 200, a BYE that nobody answers);
+//! - an offer of ours that an inbound leg gets before the answer is made once, and `Answer` then says the
+//!   same;
 //! - upstream sees one answer: the description of the first of `Ring`, `Progress` or `Answer` that
-//!   carries one is the answer, and later ones carry the same.
+//!   carries one is the answer, and later ones carry the same;
+//! - [`LegEvent::TransferAsked`] is answered at once by [`LegCommand::RefuseTransfer`] or by
+//!   [`LegCommand::TransferProgress`]; of the latter there may be several, until `Done` or `Failed`, also
+//!   after the leg that asked has hung up.
 
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 use crate::description::Description;
-use crate::id::ContactId;
+use crate::id::{ContactId, LegId};
 
 /// A number or name that can be dialed, as it was dialed: `1001`, `*43`, `alice`.
 pub type Number = String;
@@ -38,6 +43,31 @@ pub enum Target {
     },
 }
 
+/// Where a transfer leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferTo {
+    /// To a number: a blind transfer.
+    Number(Number),
+    /// To whoever is at the other end of this leg: an attended transfer.
+    Leg(LegId),
+}
+
+/// How far a transfer is, for whoever asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferProgress {
+    /// It was begun.
+    Trying,
+    /// The target is being alerted.
+    Ringing,
+    /// The other party and the target are connected. Nothing follows.
+    Done,
+    /// It failed. Nothing follows.
+    Failed {
+        /// Why.
+        cause: Cause,
+    },
+}
+
 /// What calls tell a leg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LegCommand {
@@ -47,10 +77,10 @@ pub enum LegCommand {
         target: Target,
         /// Who is calling.
         caller: Party,
-        /// What was dialed.
-        dialed: Number,
         /// Our offer.
         offer: Description,
+        /// Who transferred the caller here.
+        referred_by: Option<Party>,
     },
     /// Inbound: the far end is being alerted; with a description, there is early media too.
     Ring {
@@ -67,7 +97,7 @@ pub enum LegCommand {
         /// See above.
         description: Description,
     },
-    /// Change the stream of an established leg (re-INVITE).
+    /// Change the stream of a leg: of one that is not answered only after both have described it.
     Modify {
         /// Our new offer.
         offer: Description,
@@ -82,6 +112,13 @@ pub enum LegCommand {
         /// Why.
         cause: Cause,
     },
+    /// Refuse the transfer that the peer asked for; the leg stays as it was.
+    RefuseTransfer {
+        /// Why. [`Cause::TemporaryFailure`] asks it to come back later.
+        cause: Cause,
+    },
+    /// Say how far the transfer is that the peer asked for. The first one accepts it.
+    TransferProgress(TransferProgress),
     /// End the leg, whatever its state: refuse, cancel or hang up.
     HangUp {
         /// Why.
@@ -100,10 +137,16 @@ pub enum LegEvent {
         caller: Party,
         /// What it dialed.
         dialed: Number,
+        /// The one device of the extension that is meant, when not all are.
+        device: Option<String>,
         /// Its offer; `None` asks us to offer.
         offer: Option<Description>,
+        /// Whether an offer of ours can go in `Ring` or `Progress`; its answer is a `Modified`.
+        early_offer: EarlyOffer,
         /// Whether our offer to it, if we make one, should use IPv6.
         ipv6: bool,
+        /// The leg whose place it takes, if it does not want a call of its own.
+        replaces: Option<LegId>,
     },
     /// Outbound: the far end is being alerted; with a description, there is early media too.
     Ringing {
@@ -140,6 +183,11 @@ pub enum LegEvent {
         /// Why.
         cause: Cause,
     },
+    /// The peer asks that whoever it talks with be connected with somebody else.
+    TransferAsked {
+        /// With whom.
+        to: TransferTo,
+    },
     /// The leg is over.
     HungUp {
         /// Why.
@@ -147,6 +195,18 @@ pub enum LegEvent {
         /// Who ended it. The cause does not tell: a peer may name any.
         by: HungUpBy,
     },
+}
+
+/// Whether an inbound leg that made no offer can be offered ours before it is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EarlyOffer {
+    /// It cannot.
+    #[default]
+    Impossible,
+    /// It can.
+    Possible,
+    /// Without one it cannot be told that anybody rings.
+    Owed,
 }
 
 /// Who ended a leg.

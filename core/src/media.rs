@@ -146,6 +146,25 @@ pub struct Quality {
     pub round_trip_us: Option<u32>,
 }
 
+impl Quality {
+    /// The sum of this stream and the one that followed it on another port. What is no count is that of the
+    /// later one, if that was measured.
+    pub fn and_then(self, later: Quality) -> Quality {
+        Quality {
+            received_packets: self.received_packets + later.received_packets,
+            received_bytes: self.received_bytes + later.received_bytes,
+            sent_packets: self.sent_packets + later.sent_packets,
+            sent_bytes: self.sent_bytes + later.sent_bytes,
+            lost_packets: self.lost_packets + later.lost_packets,
+            dropped_packets: self.dropped_packets + later.dropped_packets,
+            peer_lost_packets: self.peer_lost_packets + later.peer_lost_packets,
+            jitter_us: if later.received_packets > 0 { later.jitter_us } else { self.jitter_us },
+            peer_jitter_us: if later.sent_packets > 0 { later.peer_jitter_us } else { self.peer_jitter_us },
+            round_trip_us: later.round_trip_us.or(self.round_trip_us),
+        }
+    }
+}
+
 /// What the engine tells calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum MediaEvent {

@@ -4,19 +4,19 @@
 //! **Invariant:** nothing here scans all calls in one turn; what concerns all of them is swept in slices.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::app::{About, AppCommand, AppEvent};
-use crate::call::{Arrival, Call, Desk};
+use crate::call::{Arrival, Call, Desk, Pair};
 use crate::cause::Cause;
 use crate::command::{Command, Reply};
 use crate::endpoint::{ContactChange, Endpoints};
 use crate::event::Fact;
-use crate::id::{CallId, IdSource, LegId, PortId};
-use crate::leg::{LegCommand, LegEvent};
+use crate::id::{CallId, IdMap, IdSource, LegId, PortId};
+use crate::leg::{LegCommand, LegEvent, TransferTo};
 use crate::machine::Machine;
 use crate::media::{MediaCommand, MediaEvent};
 use crate::ports::PortPool;
@@ -26,7 +26,7 @@ use crate::time::Mono;
 /// Bounds of what one machine takes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Calls at a time; one more is refused with [`Cause::Congestion`].
+    /// Calls at a time; one more is refused with [`Cause::Congestion`]. As many again may settle meanwhile.
     pub calls_max: usize,
     /// Branches of one call; further contacts do not ring.
     pub branches_max: usize,
@@ -98,15 +98,20 @@ pub enum PbxOutput {
 /// Calls that one turn of a sweep ends.
 const SWEEP: usize = 32;
 
+/// Calls that tables have room for from the start: growing one moves all of it within some turn.
+const RESERVED_MAX: usize = 1 << 14;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pbx {
     site: Arc<Site>,
     limits: Limits,
     ids: IdSource,
-    calls: HashMap<CallId, Box<Call>>,
-    legs: HashMap<LegId, CallId>,
-    port_legs: HashMap<PortId, (CallId, LegId)>,
+    calls: IdMap<CallId, Box<Call>>,
+    /// Those of `calls` that settle.
+    settling: usize,
+    legs: IdMap<LegId, CallId>,
+    port_legs: IdMap<PortId, (CallId, LegId)>,
     ports: PortPool,
     endpoints: Endpoints,
     deadlines: BinaryHeap<Reverse<(Mono, CallId)>>,
@@ -121,16 +126,19 @@ pub struct Pbx {
 impl Pbx {
     /// An empty PBX. `ids` must not collide with the ids that signaling gives to inbound legs.
     pub fn new(site: Arc<Site>, limits: Limits, ids: IdSource) -> Self {
+        let calls = limits.calls_max.min(RESERVED_MAX);
+        let legs = calls * 2;
         Pbx {
             site,
             limits,
             ids,
-            calls: HashMap::new(),
-            legs: HashMap::new(),
-            port_legs: HashMap::new(),
+            calls: IdMap::with_capacity_and_hasher(calls, Default::default()),
+            settling: 0,
+            legs: IdMap::with_capacity_and_hasher(legs, Default::default()),
+            port_legs: IdMap::with_capacity_and_hasher(legs, Default::default()),
             ports: PortPool::default(),
-            endpoints: Endpoints::default(),
-            deadlines: BinaryHeap::new(),
+            endpoints: Endpoints::with_room(legs),
+            deadlines: BinaryHeap::with_capacity(calls),
             draining: false,
             congested: false,
             turned_away: 0,
@@ -172,7 +180,7 @@ impl Pbx {
         &'a mut self,
         now: Mono,
         out: &'a mut Vec<PbxOutput>,
-    ) -> (&'a mut HashMap<CallId, Box<Call>>, Desk<'a>) {
+    ) -> (&'a mut IdMap<CallId, Box<Call>>, Desk<'a>) {
         let desk = Desk {
             now,
             limits: &self.limits,
@@ -196,12 +204,16 @@ impl Pbx {
     ) -> bool {
         let (calls, mut desk) = self.desk(now, out);
         let Some(call) = calls.get_mut(&id) else { return false };
+        let settled = call.is_settling();
         what(call, &mut desk);
-        if call.finished(&mut desk) {
+        let over = call.finished(&mut desk);
+        let settles = call.is_settling() && !over;
+        if over {
             calls.remove(&id);
         } else {
             self.schedule(id);
         }
+        self.settling = self.settling + usize::from(settles) - usize::from(settled);
         true
     }
 
@@ -223,14 +235,54 @@ impl Pbx {
             let command = LegCommand::HangUp { cause: Cause::Congestion };
             return out.push(PbxOutput::Leg { leg: arrival.leg, command });
         }
-        let full = self.draining || self.calls.len() >= self.limits.calls_max;
+        let running = self.calls.len() - self.settling;
+        let full = running >= self.limits.calls_max || self.settling >= self.limits.calls_max;
+        let full = self.draining || full;
         let refusal = full.then_some(Cause::Congestion);
         let id = self.ids.call();
         let site = Arc::clone(&self.site);
         let (calls, mut desk) = self.desk(now, out);
         let call = Call::begin(&mut desk, site, id, arrival, refusal);
         if !call.finished(&mut desk) {
+            let settles = call.is_settling();
             calls.insert(id, Box::new(call));
+            self.settling += usize::from(settles);
+            self.schedule(id);
+        }
+    }
+
+    /// Somebody calls to take a leg's place: it joins that leg's call and begins none.
+    fn replace(&mut self, now: Mono, arrival: Arrival, replaced: LegId, out: &mut Vec<PbxOutput>) {
+        let leg = arrival.leg;
+        match self.legs.get(&replaced) {
+            Some(&call) => {
+                self.with_call(now, call, out, |call, desk| call.replace(desk, arrival, replaced));
+            }
+            // The leg has ended a moment ago (RFC 3891 §3: 603 is for dialogs that are over).
+            None => {
+                let command = LegCommand::HangUp { cause: Cause::CallRejected };
+                out.push(PbxOutput::Leg { leg, command });
+            }
+        }
+    }
+
+    /// The far end of one leg wants whom it talks with connected with the far side of its second leg.
+    fn attended(&mut self, now: Mono, legs: Pair, out: &mut Vec<PbxOutput>) {
+        let Some(&first) = self.legs.get(&legs.first) else { return };
+        let second = self.legs.get(&legs.second).copied().filter(|second| *second != first);
+        let (calls, mut desk) = self.desk(now, out);
+        let Some(mut second) = second.and_then(|second| calls.remove(&second)) else {
+            let command = LegCommand::RefuseTransfer { cause: Cause::CallRejected };
+            return out.push(PbxOutput::Leg { leg: legs.first, command });
+        };
+        let mut first = calls.remove(&first).expect("a leg is in the index as long as its call");
+        Call::transfer_between(&mut desk, &mut first, &mut second, legs);
+        // Neither settled, or its leg would not be known.
+        let over = [first, second].map(|call| (call.finished(&mut desk), call));
+        for (_, call) in over.into_iter().filter(|(over, _)| !over) {
+            let id = call.id();
+            self.settling += usize::from(call.is_settling());
+            self.calls.insert(id, call);
             self.schedule(id);
         }
     }
@@ -284,8 +336,19 @@ impl Machine for Pbx {
 
     fn handle(&mut self, now: Mono, input: PbxInput, out: &mut Vec<PbxOutput>) {
         match input {
-            PbxInput::Leg { leg, event: LegEvent::Offered { endpoint, caller, dialed, offer, ipv6 } } => {
-                self.offered(now, Arrival { leg, endpoint, caller, dialed, offer, ipv6 }, out);
+            PbxInput::Leg {
+                leg,
+                event:
+                    LegEvent::Offered { endpoint, caller, dialed, device, offer, early_offer, ipv6, replaces },
+            } => {
+                let arrival = Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6 };
+                match replaces {
+                    Some(replaced) => self.replace(now, arrival, replaced, out),
+                    None => self.offered(now, arrival, out),
+                }
+            }
+            PbxInput::Leg { leg: first, event: LegEvent::TransferAsked { to: TransferTo::Leg(second) } } => {
+                self.attended(now, Pair { first, second }, out);
             }
             PbxInput::Leg { leg, event } => {
                 // A leg that was told to hang up is forgotten; what it still says changes nothing.

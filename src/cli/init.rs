@@ -71,7 +71,8 @@ fn site() -> io::Result<String> {
          codecs = [\"opus\", \"g722\", \"pcmu\", \"pcma\"]\n\
          ring_timeout = \"30s\"\n\
          max_contacts = 5\n\
-         contact_policy = \"replace-oldest\"\n\n",
+         contact_policy = \"replace-oldest\"\n\
+         reliable_provisional = \"supported\"\n\n",
     );
     for number in NUMBERS {
         let password = password()?;

@@ -7,15 +7,15 @@ use crate::config::{Config, Environment, load_all};
 use crate::run;
 use crate::site::{Loaded, facts};
 
-/// Reads everything, says where to register, and serves until told to stop.
+/// Reads everything, serves until told to stop, and says where to register once that works.
 pub(super) fn serve(file: PathBuf, data: Option<&Path>, environment: &Environment) -> Result<(), CliError> {
     let (mut config, loaded) = load_all(&file, environment).map_err(CliError::Wrong)?;
     if let Some(data) = data {
         config.data.dir = std::path::absolute(data)?;
     }
-    logging::start(&config);
-    println!("{}", greeting(&config, &loaded));
-    Ok(run::serve(config, loaded)?)
+    logging::start(&config)?;
+    let greeting = greeting(&config, &loaded);
+    Ok(run::serve(config, loaded, || println!("{greeting}"))?)
 }
 
 fn greeting(config: &Config, loaded: &Loaded) -> String {

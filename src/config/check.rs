@@ -54,6 +54,13 @@ impl Checker<'_> {
         }
         self.time("sip.t1", sip.t1, Duration::from_millis(100), Duration::from_secs(4));
         let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
+        // RFC 4028 §5: no less than 90 s; RFC 3261 §16.6: more than three minutes.
+        self.time("sip.min_se", sip.min_se, Duration::from_secs(90), day);
+        self.time("sip.session_expires", sip.session_expires, Duration::from_secs(90), day);
+        if sip.session_expires < sip.min_se {
+            self.report("sip.session_expires", "it is below sip.min_se".into(), "raise it");
+        }
+        self.time("sip.timer_c", sip.timer_c, Duration::from_secs(181), day);
         self.time("sip.expires_min", sip.expires_min, Duration::from_secs(1), day);
         self.time("sip.expires_max", sip.expires_max, minute, Duration::from_secs(365 * 86_400));
         if sip.expires_min > sip.expires_max {
@@ -136,6 +143,25 @@ impl Checker<'_> {
         self.time("auth.failure_window", config.auth.failure_window, second, hour * 24);
         self.range("auth.failures_per_account", config.auth.failures_per_account, 1, 1_000_000);
         self.range("auth.failures_per_source", config.auth.failures_per_source, 1, 1_000_000);
+        let guard = &config.guard;
+        self.range("guard.accounts_tried", guard.accounts_tried, 2, 1000);
+        self.time("guard.silence", guard.silence, second, hour * 24 * 7);
+        for (key, rate) in [
+            ("guard.datagrams_per_second", guard.datagrams_per_second),
+            ("guard.challenges_per_second", guard.challenges_per_second),
+            ("guard.refusals_per_second", guard.refusals_per_second),
+            ("guard.requests_per_account", guard.requests_per_account),
+        ] {
+            self.range(key, rate, 1, 10_000_000);
+        }
+        self.time("guard.shed_lag", guard.shed_lag, Duration::from_millis(1), Duration::from_secs(4));
+        for (key, parts) in
+            [("guard.scanners", &guard.scanners), ("guard.scanner_hosts", &guard.scanner_hosts)]
+        {
+            if parts.iter().any(|part| part.trim().is_empty()) {
+                self.report(key, "an empty text stands there".into(), "remove it");
+            }
+        }
         self.range("data.cdr_file_bytes", config.data.cdr_file_bytes, 4096, 1 << 40);
         self.range("data.trace_file_bytes", config.data.trace_file_bytes, 4096, 1 << 40);
         let limits = &config.limits;

@@ -21,7 +21,7 @@ pub type Environment = BTreeMap<String, String>;
 pub(crate) type Places = BTreeMap<String, Place>;
 
 /// Keys whose values are paths: `section.key`.
-const PATH_KEYS: [&str; 7] = [
+const PATH_KEYS: [&str; 8] = [
     "site.file",
     "site.prompts",
     "data.dir",
@@ -29,6 +29,7 @@ const PATH_KEYS: [&str; 7] = [
     "tls.certificate",
     "tls.private_key",
     "tls.ca_file",
+    "log.security",
 ];
 
 const PREFIX: &str = "DIALTONE_";
@@ -93,6 +94,7 @@ fn read(file: &Path, environment: &Environment, problems: &mut Vec<Problem>) -> 
         &mut config.site.prompts,
         &mut config.data.dir,
         &mut config.auth.nonce_secret_file,
+        &mut config.log.security,
         &mut config.tls.certificate,
         &mut config.tls.private_key,
         &mut config.tls.ca_file,

@@ -23,8 +23,8 @@ pub(crate) use load::Places;
 pub use load::{Environment, check_all, load, load_all};
 pub use problem::{Place, Problem, Problems};
 pub use section::{
-    AuthConfig, CallsConfig, DataConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, RtpConfig,
-    SipConfig, SiteConfig, TlsConfig,
+    AuthConfig, CallsConfig, DataConfig, GuardConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat,
+    RtpConfig, SipConfig, SiteConfig, TlsConfig,
 };
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Passwords: challenges and throttling.
     pub auth: AuthConfig,
+    /// Who is not answered, and what is refused when there is too much.
+    pub guard: GuardConfig,
     /// Voice packets.
     pub rtp: RtpConfig,
     /// The web server.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dialtone_signaling::transport::{GuardPolicy, Limits, Network};
 use serde::{Deserialize, Serialize};
 
 use super::duration;
@@ -72,6 +73,15 @@ pub struct SipConfig {
     /// RFC 3261 T1: how long a round trip takes.
     #[serde(with = "duration")]
     pub t1: Duration,
+    /// How long a call lasts that neither side refreshes (RFC 4028).
+    #[serde(with = "duration")]
+    pub session_expires: Duration,
+    /// The shortest such time that a phone may ask for; less is answered 422.
+    #[serde(with = "duration")]
+    pub min_se: Duration,
+    /// Timer C of RFC 3261: a phone that rings and says nothing more for so long is cancelled.
+    #[serde(with = "duration")]
+    pub timer_c: Duration,
     /// Shortest registration; less is answered 423.
     #[serde(with = "duration")]
     pub expires_min: Duration,
@@ -106,6 +116,9 @@ impl Default for SipConfig {
             domain: "dialtone".into(),
             public_host: String::new(),
             t1: Duration::from_millis(500),
+            session_expires: Duration::from_secs(30 * 60),
+            min_se: Duration::from_secs(90),
+            timer_c: Duration::from_secs(4 * 60),
             expires_min: Duration::from_secs(60),
             expires_max: Duration::from_secs(86_400),
             expires_default: Duration::from_secs(3600),
@@ -177,6 +190,52 @@ impl Default for AuthConfig {
             failures_per_account: 5,
             failures_per_source: 20,
             failure_window: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[guard]`: who is not answered, and what is refused when there is too much.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuardConfig {
+    /// Parts of a User-Agent by which scanners give themselves away.
+    pub scanners: Vec<String>,
+    /// Hosts that scanners write into From.
+    pub scanner_hosts: Vec<String>,
+    /// Networks whose members are neither taken for scanners nor silenced.
+    pub trusted: Vec<Network>,
+    /// Accounts at which one address may fail within `auth.failure_window`; then it is silenced.
+    pub accounts_tried: u32,
+    /// How long a silenced address is not answered.
+    #[serde(with = "duration")]
+    pub silence: Duration,
+    /// Datagrams per second from one address; what shows that it is not forged has as many again.
+    pub datagrams_per_second: u32,
+    /// Challenges per second to one address, and as many 503.
+    pub challenges_per_second: u32,
+    /// Other stateless refusals per second to one address.
+    pub refusals_per_second: u32,
+    /// New requests per second of one account from one address.
+    pub requests_per_account: u32,
+    /// How long an input of the control thread may wait before new calls are refused.
+    #[serde(with = "duration")]
+    pub shed_lag: Duration,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        let (policy, limits) = (GuardPolicy::default(), Limits::default());
+        Self {
+            scanners: policy.scanners,
+            scanner_hosts: policy.scanner_hosts,
+            trusted: policy.trusted,
+            accounts_tried: 10,
+            silence: policy.silence,
+            datagrams_per_second: limits.datagrams_per_second,
+            challenges_per_second: limits.challenges_per_second,
+            refusals_per_second: limits.refusals_per_second,
+            requests_per_account: limits.requests_per_account,
+            shed_lag: Duration::from_millis(100),
         }
     }
 }
@@ -330,10 +389,12 @@ pub struct LogConfig {
     pub level: String,
     /// How lines look.
     pub format: LogFormat,
+    /// A file for what concerns security, a line per event; empty for none but the log.
+    pub security: PathBuf,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Auto }
+        Self { level: "info".into(), format: LogFormat::Auto, security: PathBuf::new() }
     }
 }

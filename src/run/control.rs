@@ -7,17 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dialtone_api::Unavailable;
+use dialtone_core::Mono;
 use dialtone_core::command::{Command, Reply};
 use dialtone_core::media::MediaEvent;
 use dialtone_core::pbx::ReplyTo;
 use dialtone_signaling::registrar::PersistToken;
 use dialtone_signaling::stack::SipInput;
-use dialtone_signaling::transport::Class;
+use dialtone_signaling::transport::{Class, Sink};
 use dialtone_signaling::wire::TransportEvent;
 use dialtone_store::Notice;
 use tokio::sync::oneshot;
 
 use super::effects::Shell;
+use super::lag::Lag;
 use super::metrics::{Turns, Writers};
 use super::offer;
 use crate::clock::ProcessClock;
@@ -25,8 +27,8 @@ use crate::switch::{Input, Switch, SwitchCounts};
 
 /// What stands in the queue.
 pub(super) enum Item {
-    /// For the switch.
-    Input(Input),
+    /// For the switch, and since when it waits.
+    Input(Mono, Input),
     /// End the thread.
     Stop,
 }
@@ -37,11 +39,22 @@ pub(super) struct ControlQueue {
     sender: SyncSender<Item>,
     depth: Arc<AtomicUsize>,
     capacity: usize,
+    clock: ProcessClock,
+    lag: Arc<Lag>,
 }
 
 impl ControlQueue {
-    pub fn new(sender: SyncSender<Item>, capacity: usize) -> Self {
-        ControlQueue { sender, depth: Arc::default(), capacity }
+    pub fn new(sender: SyncSender<Item>, capacity: usize, clock: ProcessClock, lag: Lag) -> Self {
+        ControlQueue { sender, depth: Arc::default(), capacity, clock, lag: Arc::new(lag) }
+    }
+
+    /// How far the control thread is behind.
+    pub fn lag(&self) -> &Lag {
+        &self.lag
+    }
+
+    fn item(&self, input: Input) -> Item {
+        Item::Input(self.clock.now().mono, input)
     }
 
     /// Items that wait.
@@ -63,20 +76,20 @@ impl ControlQueue {
 
     /// From the SIP transport. New work may fill three quarters.
     pub fn transport(&self, class: Class, event: TransportEvent) -> Result<(), TransportEvent> {
-        if class == Class::New && self.depth() >= self.capacity / 4 * 3 {
+        if class != Class::Kept && self.depth() >= self.capacity / 4 * 3 {
             return Err(event);
         }
-        self.push(Item::Input(Input::Sip(SipInput::Transport(event)))).map_err(|item| match item {
-            Item::Input(Input::Sip(SipInput::Transport(event))) => event,
-            Item::Input(_) | Item::Stop => unreachable!("the queue gives back what was offered"),
+        self.push(self.item(Input::Sip(SipInput::Transport(event)))).map_err(|item| match item {
+            Item::Input(_, Input::Sip(SipInput::Transport(event))) => event,
+            Item::Input(..) | Item::Stop => unreachable!("the queue gives back what was offered"),
         })
     }
 
     /// From the media engine.
     pub fn media(&self, event: MediaEvent) -> Result<(), MediaEvent> {
-        self.push(Item::Input(Input::Media(event))).map_err(|item| match item {
-            Item::Input(Input::Media(event)) => event,
-            Item::Input(_) | Item::Stop => unreachable!("the queue gives back what was offered"),
+        self.push(self.item(Input::Media(event))).map_err(|item| match item {
+            Item::Input(_, Input::Media(event)) => event,
+            Item::Input(..) | Item::Stop => unreachable!("the queue gives back what was offered"),
         })
     }
 
@@ -88,13 +101,23 @@ impl ControlQueue {
         };
         self.depth.fetch_add(1, Ordering::Relaxed);
         // An error means that the control thread has ended, and with it everybody who waited.
-        let _ = self.sender.send(Item::Input(Input::Sip(input)));
+        let _ = self.sender.send(self.item(Input::Sip(input)));
     }
 
     /// Ends the thread when it has done what came before.
     pub fn stop(&self) {
         self.depth.fetch_add(1, Ordering::Relaxed);
         let _ = self.sender.send(Item::Stop);
+    }
+}
+
+impl Sink for ControlQueue {
+    fn offer(&self, class: Class, event: TransportEvent) -> Result<(), Box<TransportEvent>> {
+        self.transport(class, event).map_err(Box::new)
+    }
+
+    fn is_open(&self, class: Class, now: Mono) -> bool {
+        self.lag.is_open(class, self.depth(), now)
     }
 }
 
@@ -133,7 +156,7 @@ impl dialtone_api::Control for Commands {
         let reply_to = ReplyTo(self.replies.next.fetch_add(1, Ordering::Relaxed));
         let (sender, reply) = oneshot::channel();
         self.replies.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(reply_to, sender);
-        if self.queue.push(Item::Input(Input::Command { reply_to, command })).is_err() {
+        if self.queue.push(self.queue.item(Input::Command { reply_to, command })).is_err() {
             self.replies.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&reply_to);
             return Err(Unavailable::Busy);
         }
@@ -172,6 +195,9 @@ impl Control {
         }
         self.publish(switch);
         loop {
+            if self.queue.depth() == 0 {
+                self.queue.lag.rests();
+            }
             let now = self.clock.now();
             let wait = switch.deadline().map_or(LOOK, |deadline| deadline.since(now.mono).min(LOOK));
             let mut item = match self.received.recv_timeout(wait) {
@@ -179,15 +205,15 @@ impl Control {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let woken = self.clock.now();
-            switch.expire(woken, &mut effects);
+            switch.expire(self.clock.now(), &mut effects);
             self.shell.carry_out(effects.drain(..));
             let mut left = BATCH;
             while let Some(next) = item.take() {
                 self.queue.depth.fetch_sub(1, Ordering::Relaxed);
-                let Item::Input(input) = next else {
+                let Item::Input(came, input) = next else {
                     return self.finish(switch);
                 };
+                self.queue.lag.works_on(came);
                 let now = self.clock.now();
                 let commanded = matches!(input, Input::Command { .. });
                 switch.handle(now, input, &mut effects);
@@ -202,10 +228,11 @@ impl Control {
             }
             if (self.congested.load(Ordering::Relaxed) || self.shell.is_behind()) != congested {
                 congested = !congested;
-                switch.handle(woken, Input::Congested(congested), &mut effects);
+                // Sampled again: the inputs above were later than the wake-up, and time never goes back.
+                switch.handle(self.clock.now(), Input::Congested(congested), &mut effects);
             }
             for token in self.shell.take_failed() {
-                switch.handle(woken, Input::Sip(SipInput::NotPersisted(token)), &mut effects);
+                switch.handle(self.clock.now(), Input::Sip(SipInput::NotPersisted(token)), &mut effects);
             }
             self.shell.carry_out(effects.drain(..));
             self.shell.retry();
@@ -229,7 +256,7 @@ impl Control {
             let now = self.clock.now();
             switch.expire(now, &mut effects);
             // What the media threads measured belongs into the records; a call waits for it two seconds.
-            if let Ok(Item::Input(input)) = self.received.recv_timeout(LAST_LOOK) {
+            if let Ok(Item::Input(_, input)) = self.received.recv_timeout(LAST_LOOK) {
                 switch.handle(now, input, &mut effects);
             }
             self.shell.carry_out(effects.drain(..));

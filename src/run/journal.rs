@@ -191,6 +191,7 @@ mod tests {
             started: Wall::from_micros(10_000_000),
             answered: None,
             legs: Vec::new(),
+            transfers: Vec::new(),
         }
     }
 

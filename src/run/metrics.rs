@@ -138,6 +138,16 @@ fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
             counts.stack.waiting,
         ),
         gauge("dialtone_sip_bindings", "Registered contacts", counts.stack.bindings),
+        gauge(
+            "dialtone_sip_unreachable",
+            "Registered contacts that cannot be reached",
+            counts.stack.unreachable,
+        ),
+        gauge(
+            "dialtone_sip_questions",
+            "Contacts asked whether they are there that have not answered yet",
+            counts.stack.questions,
+        ),
         gauge("dialtone_media_ports_ready", "Bound ports that wait for a leg", counts.ports_ready),
         gauge("dialtone_media_ports_used", "Ports that legs use", counts.ports_used as usize),
         counter(
@@ -151,11 +161,18 @@ fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
             counts.turned_away,
         ),
         counter("dialtone_sip_replayed_total", "Requests with a used nonce count", counts.stack.replayed),
+        counter("dialtone_sip_info_keys_total", "Keys that came in INFO", counts.stack.info_keys),
     ]
 }
 
 fn control_queue(queue: &ControlQueue, clock: ProcessClock) -> Vec<MetricFamily> {
     let gauge = |name, help, value: f64| MetricFamily::gauge(name, help).value(value);
+    let mut shedding = MetricFamily::gauge("dialtone_shedding", "Whether work of this class is refused now");
+    let mut times = MetricFamily::counter("dialtone_shedding_total", "How often refusing it began");
+    for (class, shut, began) in queue.lag().states() {
+        shedding = shedding.labelled([("class", class)], f64::from(u8::from(shut)));
+        times = times.labelled([("class", class)], began as f64);
+    }
     vec![
         gauge(
             "dialtone_control_queue_depth",
@@ -163,6 +180,13 @@ fn control_queue(queue: &ControlQueue, clock: ProcessClock) -> Vec<MetricFamily>
             queue.depth() as f64,
         ),
         gauge("dialtone_control_queue_capacity", "Inputs that may wait", queue.capacity() as f64),
+        gauge(
+            "dialtone_control_behind_seconds",
+            "How long the input that is worked on had to wait",
+            queue.lag().behind(clock.now().mono).as_secs_f64(),
+        ),
+        shedding,
+        times,
         gauge(
             "dialtone_uptime_seconds",
             "Since the process started",
@@ -175,14 +199,17 @@ fn sip(metrics: &TransportMetrics) -> Vec<MetricFamily> {
     let mut events =
         MetricFamily::counter("dialtone_sip_transport_total", "What the SIP transport met, by kind");
     let mut connections = MetricFamily::gauge("dialtone_sip_connections", "SIP connections now");
+    let mut silenced = MetricFamily::gauge("dialtone_sip_silenced", "Addresses that are not answered now");
     for (name, _, value) in metrics.all() {
         if name == "connections" {
             connections = connections.value(value as f64);
+        } else if name == "silenced_now" {
+            silenced = silenced.value(value as f64);
         } else {
             events = events.labelled([("kind", name)], value as f64);
         }
     }
-    vec![events, connections]
+    vec![events, connections, silenced]
 }
 
 fn tls(certificates: &Certificates) -> Vec<MetricFamily> {

@@ -14,6 +14,7 @@ mod effects;
 mod files;
 mod journal;
 mod keeper;
+mod lag;
 mod metrics;
 mod parts;
 mod restore;
@@ -41,9 +42,10 @@ use self::drain::{Signals, drain};
 use self::effects::Shell;
 use self::journal::{Journal, Left};
 use self::keeper::{Keeper, LiveTraces};
+use self::lag::Lag;
 use self::parts::{
-    certificates, http_limits, nonce_secret, record_settings, stack_config, start_http, start_media,
-    start_sip, subscribers,
+    certificates, http_limits, nonce_secret, random_bytes, record_settings, stack_config, start_http,
+    start_media, start_sip, subscribers,
 };
 use crate::clock::ProcessClock;
 use crate::config::Config;
@@ -87,20 +89,20 @@ pub enum ServeError {
 const VIEW_SPARE: usize = 1000;
 
 /// Runs the server until SIGTERM or SIGINT; then drains: no new calls, and the running ones have
-/// `calls.drain_timeout` to end. A second signal ends them at once.
+/// `calls.drain_timeout` to end. A second signal ends them at once. `runs` is called when everything is bound.
 ///
 /// # Errors
 /// [`ServeError`] says what stood in the way of starting. Nothing runs then.
-pub fn serve(config: Config, loaded: Loaded) -> Result<(), ServeError> {
+pub fn serve(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("io")
         .enable_all()
         .build()
         .map_err(|error| ServeError::Io("start the runtime", error))?;
-    runtime.block_on(run(config, loaded))
+    runtime.block_on(run(config, loaded, runs))
 }
 
-async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
+async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), ServeError> {
     let clock = ProcessClock::start();
     files::raise_limit(&config);
     let data = DataDir::claim(&config.data.dir, clock.now().wall)?;
@@ -109,17 +111,20 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
     let congested = Arc::new(AtomicBool::new(false));
 
     let (inputs, received) = sync_channel(config.limits.control_queue);
-    let queue = ControlQueue::new(inputs, config.limits.control_queue);
+    let lag = Lag::new(config.guard.shed_lag);
+    let queue = ControlQueue::new(inputs, config.limits.control_queue, clock, lag);
 
     let opened = SledStore::open(&data.state(), clock.now().wall)?;
     let writers = Arc::new(metrics::Writers::default());
     writers.moved_aside.store(opened.moved_aside.is_some(), Ordering::Relaxed);
     let bindings = restore::bindings(&opened.store, clock.reading())?;
     let left = Left::find(&opened.store, &RecordReader::in_data_dir(data.path()))?;
+    let mut store = opened.store;
+    let gruu_key = restore::gruu_key(&mut store, random_bytes()?)?;
     let state = Arc::new({
         let queue = queue.clone();
         let notify = move |notice| queue.noticed(notice);
-        StateWriter::spawn(opened.store, config.limits.state_queue, notify)
+        StateWriter::spawn(store, config.limits.state_queue, notify)
             .map_err(|error| ServeError::Io("start the state writer", error))?
     });
     let safe = Arc::new(AtomicU64::new(0));
@@ -154,7 +159,7 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
     .spawn()
     .map_err(|error| ServeError::Io("start the record keeper", error))?;
 
-    let stack = stack_config(&config, &data, nonce_key)?;
+    let stack = stack_config(&config, &data, nonce_key, gruu_key)?;
     let limits = Limits {
         calls_max: config.calls.max_calls as usize,
         branches_max: config.calls.max_branches as usize,
@@ -211,6 +216,7 @@ async fn run(config: Config, loaded: Loaded) -> Result<(), ServeError> {
 
     status.store(Status::Ok as u8, Ordering::Release);
     tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, tls = ?config.sip.tls, http = ?config.http.bind, https = ?config.http.tls_bind, "dialtone runs");
+    runs();
 
     let signals = Signals::new().map_err(|error| ServeError::Io("listen for signals", error))?;
     drain(&config, signals, &commands, &counts, &status).await;

@@ -14,11 +14,11 @@ use dialtone_core::NodeId;
 use dialtone_media::{Engine, EngineConfig, MediaAddress, PromptLibrary};
 use dialtone_signaling::auth::{Accounts, Algorithm, NonceKey, ThrottlePolicy};
 use dialtone_signaling::message::Host;
-use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy};
+use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy, GruuKey};
 use dialtone_signaling::stack::{StackConfig, Subscriber, Subscribers};
 use dialtone_signaling::transaction::Timing;
-use dialtone_signaling::transport::{Clock, TransportConfig, Transports};
-use dialtone_signaling::ua::Identity;
+use dialtone_signaling::transport::{Clock, GuardPolicy, TransportConfig, Transports};
+use dialtone_signaling::ua::{CallPolicy, Identity};
 use dialtone_store::DataDir;
 use dialtone_store::records::RecordSettings;
 use tokio::net::TcpListener;
@@ -54,7 +54,15 @@ pub(super) fn subscribers(loaded: &Loaded) -> Subscribers {
             contacts_max: account.max_contacts as usize,
             replaces_oldest: account.contact_policy == ContactPolicy::ReplaceOldest,
         };
-        (account.number.clone(), Subscriber { name: name.unwrap_or_default(), contacts })
+        (
+            account.number.clone(),
+            Subscriber {
+                name: name.unwrap_or_default(),
+                contacts,
+                reliability: account.reliability,
+                reach: account.reach.clone(),
+            },
+        )
     };
     Subscribers { accounts: Arc::new(accounts), by_number: loaded.accounts.iter().map(subscriber).collect() }
 }
@@ -71,6 +79,7 @@ pub(super) fn stack_config(
     config: &Config,
     data: &DataDir,
     nonce_key: NonceKey,
+    gruu_key: GruuKey,
 ) -> Result<StackConfig, ServeError> {
     let sip = &config.sip;
     Ok(StackConfig {
@@ -80,6 +89,7 @@ pub(super) fn stack_config(
             public_host: Host::parse(&sip.public_host),
         },
         timing: Timing { t1: sip.t1, ..Timing::default() },
+        calls: CallPolicy { session_expires: sip.session_expires, min_se: sip.min_se, timer_c: sip.timer_c },
         expiry: ExpiryPolicy { min: sip.expires_min, max: sip.expires_max, default: sip.expires_default },
         transactions_max: sip.max_transactions,
         legs_max: sip.max_dialogs,
@@ -87,10 +97,11 @@ pub(super) fn stack_config(
         boot: data.boot(),
         seed: random_bytes()?,
         nonce_key,
+        gruu_key,
     })
 }
 
-fn random_bytes() -> Result<[u8; 32], ServeError> {
+pub(super) fn random_bytes() -> Result<[u8; 32], ServeError> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bytes))
@@ -159,6 +170,18 @@ pub(super) async fn start_sip(
             window: config.auth.failure_window,
         },
         datagram_queue: config.limits.send_queue,
+        datagrams_per_second: config.guard.datagrams_per_second,
+        challenges_per_second: config.guard.challenges_per_second,
+        refusals_per_second: config.guard.refusals_per_second,
+        requests_per_account: config.guard.requests_per_account,
+        guard: GuardPolicy {
+            scanners: config.guard.scanners.clone(),
+            scanner_hosts: config.guard.scanner_hosts.clone(),
+            trusted: config.guard.trusted.clone(),
+            accounts_tried: config.guard.accounts_tried as usize,
+            window: config.auth.failure_window,
+            silence: config.guard.silence,
+        },
         ..Default::default()
     };
     let transport = TransportConfig {
@@ -170,9 +193,7 @@ pub(super) async fn start_sip(
         key: key.clone(),
         clock: Clock::new(move || clock.now()),
     };
-    let queue = queue.clone();
-    let sink = move |class, event| queue.transport(class, event).map_err(Box::new);
-    Ok(Transports::start(transport, Arc::clone(&subscribers.accounts), sink).await?)
+    Ok(Transports::start(transport, Arc::clone(&subscribers.accounts), queue.clone()).await?)
 }
 
 pub(super) fn http_limits(config: &Config) -> HttpLimits {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use dialtone_core::Codec;
 use dialtone_core::site::{Ringback, Step};
+use dialtone_signaling::registrar::Nat;
+use dialtone_signaling::ua::Reliability;
 use serde::{Deserialize, Deserializer};
 
-use super::{ContactPolicy, Digest, Secret};
+use super::{ContactPolicy, Digest, Secret, TransportName};
 use crate::config::duration;
 
 /// A duration such as `"30s"`.
@@ -30,6 +32,10 @@ pub(super) struct Head {
     pub ring_timeout: Option<Span>,
     pub max_contacts: Option<u32>,
     pub contact_policy: Option<ContactPolicy>,
+    pub reliable_provisional: Option<Reliability>,
+    pub nat: Option<Nat>,
+    pub transports: Option<Vec<TransportName>>,
+    pub qualify: Option<Span>,
 }
 
 /// `[[extension]]`.
@@ -45,6 +51,10 @@ pub(super) struct ExtensionEntry {
     pub ring_timeout: Option<Span>,
     pub max_contacts: Option<u32>,
     pub contact_policy: Option<ContactPolicy>,
+    pub reliable_provisional: Option<Reliability>,
+    pub nat: Option<Nat>,
+    pub transports: Option<Vec<TransportName>>,
+    pub qualify: Option<Span>,
 }
 
 /// `[[ring_group]]`.

@@ -54,6 +54,20 @@ fn a_call_over_tcp_on_both_legs_has_sound_both_ways() {
     });
 }
 
+/// RFC 3262 §3, §4: each leg acknowledges for itself.
+#[test]
+fn provisional_answers_are_acknowledged_on_both_legs() {
+    scenario(|lab| {
+        let server = Server::start(lab, Setup::shipped());
+        let ben = callee(lab, "callee_wants_acknowledgement.xml");
+        caller(lab, "caller_acknowledges_early_media.xml", "1002").run();
+        ben.finish();
+        let cdr = only(server.finish(1));
+        answered(&cdr, Some("1002"), EndedBy::Caller);
+        heard_both_ways(&cdr, 40);
+    });
+}
+
 fn calls_over_ipv6(transport: Transport) {
     scenario(move |lab| {
         let both = "127.0.0.1:5060,[::1]:5060";

@@ -138,9 +138,9 @@ fn a_call_can_be_hung_up_from_outside() {
 #[test]
 fn what_we_do_not_have_cannot_be_required() {
     let (world, alice, _bob) = pair();
-    alice.invite_with("1002", |request| request.headers.push(Name::Require, "100rel"));
-    assert_eq!((alice.status(), alice.header("420", Name::Unsupported)), (420, "100rel".into()));
-    world.check_wire("require_100rel");
+    alice.invite_with("1002", |request| request.headers.push(Name::Require, "timer, precondition, x"));
+    assert_eq!((alice.status(), alice.header("420", Name::Unsupported)), (420, "precondition, x".into()));
+    world.check_wire("require_unknown");
 }
 
 #[test]
@@ -170,7 +170,10 @@ fn methods_that_are_unknown_or_not_here() {
         request.headers.push(Name::Require, "100rel");
     });
     assert_eq!(alice.status(), 405, "the method is judged first (RFC 3261 §8.2)");
-    assert_eq!(alice.header("405", Name::Allow), "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER");
+    assert_eq!(
+        alice.header("405", Name::Allow),
+        "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER"
+    );
     alice.request_with(Method::Options, "1002", |_| {});
     assert_eq!((alice.status(), alice.header("200", Name::Accept)), (200, "application/sdp".into()));
     alice.request_with(Method::Bye, "1002", |_| {});
@@ -296,4 +299,31 @@ fn full_tables_are_503() {
     assert_eq!(carol.status(), 100, "there is room again");
     carol.cancel();
     world.check("full");
+}
+
+/// A call that is over and waits for its record takes no place of a caller's, RFC 3261 §21.5.4; what may wait so
+/// has a bound.
+#[test]
+fn a_call_that_settles_is_not_counted_against_callers() {
+    let world = World::with(|options| {
+        options.limits.calls_max = 2;
+        options.measures = false;
+    });
+    let phones = ["1001", "1002", "1003"].map(|number| world.registered(number));
+    let [alice, bob, carol] = &phones;
+    for phone in [alice, bob] {
+        phone.invite("*43");
+        assert_eq!(phone.status(), 200);
+    }
+    carol.invite("*43");
+    assert_eq!(carol.status(), 503, "two calls are up");
+    alice.bye();
+    carol.invite("*43");
+    assert_eq!((carol.status(), world.counts().calls), (200, 3), "one of three settles");
+    bob.bye();
+    alice.invite("*43");
+    assert_eq!(alice.status(), 503, "as many may settle as may be up");
+    world.advance(2000);
+    alice.invite("*43");
+    assert_eq!(alice.status(), 200);
 }

@@ -59,7 +59,7 @@ fn a_caller_of_a_sips_uri_is_told_a_sips_contact() {
 /// A request of `phone` that says where it listens, over the connection that it has now.
 fn claims(phone: &Phone, address: &str) {
     phone.invite_with("7777", |request| {
-        let mut via = request.via().unwrap();
+        let mut via = request.via().unwrap().clone();
         let address: std::net::SocketAddr = address.parse().unwrap();
         (via.host, via.port) = (address.ip().into(), Some(address.port()));
         via.params.set_flag("alias");

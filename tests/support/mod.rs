@@ -10,6 +10,6 @@ mod site;
 mod world;
 
 pub use phone::Phone;
-pub use sdp::{Sdp, sdp};
+pub use sdp::{Sdp, ours, sdp};
 pub use site::sample;
 pub use world::World;

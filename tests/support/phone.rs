@@ -96,6 +96,10 @@ impl Phone {
         self.set(|set| set.dialog.as_mut().expect("a dialog").cseq += by);
     }
 
+    pub fn has_sent(&self) -> bool {
+        self.set(|set| set.last_sent.is_some())
+    }
+
     /// Its last message is sent once more.
     pub fn repeat(&self) {
         let message = self.set(|set| set.last_sent.clone()).expect("a message");
@@ -161,7 +165,16 @@ impl Phone {
     }
 
     pub fn cancel(&self) {
-        let cancel = self.set(|set| {
+        self.cancel_with(|_| {});
+    }
+
+    /// CANCEL with a Reason header.
+    pub fn cancel_because(&self, reason: &str) {
+        self.cancel_with(|request| request.headers.push(Name::Reason, reason));
+    }
+
+    fn cancel_with(&self, change: impl FnOnce(&mut Request)) {
+        let mut cancel = self.set(|set| {
             let invite = set.invite_out.clone().expect("an INVITE");
             let mut cancel = Request::new(Method::Cancel, invite.uri.clone());
             for name in [Name::Via, Name::From, Name::To, Name::CallId] {
@@ -170,6 +183,7 @@ impl Phone {
             cancel.headers.push(Name::CSeq, format!("{} CANCEL", invite.cseq().unwrap().number));
             cancel
         });
+        change(&mut cancel);
         self.send(cancel);
     }
 
@@ -191,6 +205,73 @@ impl Phone {
     pub fn bye(&self) {
         let bye = self.set(|set| set.within(Method::Bye));
         self.send(bye);
+    }
+
+    /// Asks that whoever it talks with be connected with somebody else.
+    pub fn refer(&self, to: &str) {
+        self.refer_with(&format!("<sip:{to}@{}>", super::site::REALM), |_| {});
+    }
+
+    pub fn refer_with(&self, refer_to: &str, change: impl FnOnce(&mut Request)) {
+        let refer = self.set(|set| {
+            let mut refer = set.within(Method::Refer);
+            refer.headers.push(Name::ReferTo, refer_to);
+            change(&mut refer);
+            refer
+        });
+        self.send(refer);
+    }
+
+    /// The same with whoever another line of this phone is connected with.
+    pub fn refer_to_line(&self, line: &Phone) {
+        let (number, replaces) = line.replaces();
+        let escape = |text: String| text.replace('@', "%40").replace(';', "%3B").replace('=', "%3D");
+        let domain = super::site::REALM;
+        self.refer_with(&format!("<sip:{number}@{domain}?Replaces={}>", escape(replaces)), |_| {});
+    }
+
+    /// The number at the far end of its dialog, and what a Replaces header says of it. An INVITE that was only
+    /// alerted makes an early dialog.
+    pub fn replaces(&self) -> (String, String) {
+        self.set(|set| {
+            let (call_id, local, remote) = match (&set.dialog, &set.invite_out) {
+                (Some(dialog), _) => (dialog.call_id.clone(), dialog.local.clone(), dialog.remote.clone()),
+                (None, Some(invite)) => {
+                    let answer = set.inbox.iter().rev().find_map(|message| match message {
+                        Message::Response(response) if response.status > 100 => Some(response.clone()),
+                        _ => None,
+                    });
+                    let to = answer.expect("an answer").headers.text(&Name::To).unwrap().to_owned();
+                    let from = invite.headers.text(&Name::From).unwrap().to_owned();
+                    (invite.call_id().unwrap().to_owned(), from, to)
+                }
+                (None, None) => panic!("no dialog"),
+            };
+            let (local, remote) = (NameAddr::parse(&local).unwrap(), NameAddr::parse(&remote).unwrap());
+            let number = remote.uri.user_decoded().unwrap().into_owned();
+            let (to, from) = (remote.tag().unwrap(), local.tag().unwrap());
+            (number, format!("{call_id};to-tag={to};from-tag={from}"))
+        })
+    }
+
+    /// Whether there is a dialog to speak of: one that was answered, or alerted.
+    pub fn has_dialog(&self) -> bool {
+        self.set(|set| {
+            let answered =
+                |message: &Message| matches!(message, Message::Response(response) if response.status > 100);
+            set.dialog.is_some() || (set.invite_out.is_some() && set.inbox.iter().any(answered))
+        })
+    }
+
+    /// The statuses that NOTIFYs told, in order, each with its subscription's state.
+    pub fn told(&self) -> Vec<String> {
+        let tell = |message: &Message| {
+            let body = String::from_utf8_lossy(message.body()).into_owned();
+            let status = body.split(' ').nth(1).unwrap_or_default().to_owned();
+            let state = message.headers().text(&Name::SubscriptionState).unwrap();
+            format!("{status} {}", state.split(';').next().unwrap())
+        };
+        self.got("NOTIFY").iter().map(tell).collect()
     }
 
     /// BYE with a Reason header.
@@ -221,7 +302,7 @@ impl Phone {
                     call_id: invite.call_id().unwrap().into(),
                     local: response.headers.text(&Name::To).unwrap().into(),
                     remote: invite.headers.text(&Name::From).unwrap().into(),
-                    target: invite.contact().unwrap().uri.into(),
+                    target: (&invite.contact().unwrap().uri).into(),
                     cseq: 100,
                 });
             }
@@ -237,6 +318,15 @@ impl Phone {
             set.body(&sdp)
         });
         self.respond_with(status, |response| response.set_body(CONTENT_TYPE, body));
+    }
+
+    /// Its answer to the INVITE that waits, as a body.
+    pub fn answering_body(&self) -> String {
+        self.set(|set| {
+            let offer = set.invite_in.as_ref().expect("an INVITE").body.clone();
+            let sdp = set.sdp.answering(&offer);
+            set.body(&sdp)
+        })
     }
 
     pub fn ring(&self) {
@@ -304,25 +394,138 @@ impl Phone {
 
     /// BYE in the early dialog that a provisional answer made.
     pub fn bye_early(&self) {
+        self.enters_early_dialog();
         let bye = self.set(|set| {
-            let invite = set.invite_out.clone().expect("an INVITE");
-            let answer = set.inbox.iter().rev().find_map(|message| match message {
-                Message::Response(response) if response.status > 100 => Some(response.clone()),
-                _ => None,
-            });
-            let answer = answer.expect("an answer");
-            set.dialog = Some(Dialog {
-                call_id: invite.call_id().unwrap().into(),
-                local: invite.headers.text(&Name::From).unwrap().into(),
-                remote: answer.headers.text(&Name::To).unwrap().into(),
-                target: answer.contact().unwrap().uri.into(),
-                cseq: 1,
-            });
             let bye = set.within(Method::Bye);
             set.dialog = None;
             bye
         });
         self.send(bye);
+    }
+
+    /// From now on it is in the dialog that the last provisional answer to its INVITE made, unless it is in
+    /// one already.
+    pub fn enters_early_dialog(&self) {
+        self.set(|set| {
+            let invite = set.invite_out.clone().expect("an INVITE");
+            let early = |message: &Message| match message {
+                Message::Response(response) if (101..200).contains(&response.status) => {
+                    Some(response.clone())
+                }
+                _ => None,
+            };
+            let answer = set.inbox.iter().rev().find_map(early).expect("an answer");
+            set.dialog.get_or_insert_with(|| Dialog {
+                call_id: invite.call_id().unwrap().into(),
+                local: invite.headers.text(&Name::From).unwrap().into(),
+                remote: answer.headers.text(&Name::To).unwrap().into(),
+                target: (&answer.contact().unwrap().uri).into(),
+                cseq: invite.cseq().unwrap().number,
+            });
+        });
+    }
+
+    /// The same for the called side, by the answer that it sent last.
+    pub fn enters_called_dialog(&self) {
+        self.set(|set| {
+            let invite = set.invite_in.clone().expect("an INVITE");
+            let sent = set.last_sent.clone().expect("an answer");
+            set.dialog = Some(Dialog {
+                call_id: invite.call_id().unwrap().into(),
+                local: sent.headers().text(&Name::To).unwrap().into(),
+                remote: invite.headers.text(&Name::From).unwrap().into(),
+                target: (&invite.contact().unwrap().uri).into(),
+                cseq: 100,
+            });
+        });
+    }
+
+    /// A request within its dialog.
+    pub fn within(&self, method: Method, change: impl FnOnce(&mut Request)) {
+        let mut request = self.set(|set| set.within(method));
+        change(&mut request);
+        self.send(request);
+    }
+
+    /// The same with a description.
+    pub fn within_saying(&self, method: Method, sdp: Sdp, change: impl FnOnce(&mut Request)) {
+        let body = self.set(|set| set.body(&sdp));
+        self.within(method, |request| {
+            request.set_body(CONTENT_TYPE, body);
+            change(request);
+        });
+    }
+
+    /// The RAck for the last reliable provisional answer that came.
+    pub fn rack(&self) -> String {
+        self.set(|set| {
+            let reliable = set.inbox.iter().rev().find(|message| message.headers().has(&Name::RSeq));
+            let headers = reliable.expect("a reliable answer").headers();
+            format!("{} {}", headers.text(&Name::RSeq).unwrap(), headers.text(&Name::CSeq).unwrap())
+        })
+    }
+
+    /// Whether there is an answer to its last INVITE for which it could send a PRACK.
+    pub fn can_prack(&self) -> bool {
+        self.set(|set| {
+            let Some(invite) = &set.invite_out else { return false };
+            let reliable = |message: &&Message| message.headers().has(&Name::RSeq);
+            let last = set.inbox.iter().rev().find(reliable);
+            last.is_some_and(|last| last.headers().call_id() == invite.call_id())
+        })
+    }
+
+    /// PRACK for the last reliable provisional answer.
+    pub fn prack(&self) {
+        self.enters_early_dialog();
+        let rack = self.rack();
+        self.within(Method::Prack, |request| request.headers.push(Name::RAck, rack));
+    }
+
+    /// The same with a description.
+    pub fn prack_with(&self, sdp: Sdp) {
+        self.enters_early_dialog();
+        let rack = self.rack();
+        self.within_saying(Method::Prack, sdp, |request| request.headers.push(Name::RAck, rack));
+    }
+
+    /// A provisional answer that wants a PRACK, with or without its answer to the offer, as the fork with this
+    /// To tag.
+    pub fn rings_reliably(&self, status: u16, rseq: u32, tag: &str, sdp: Option<Sdp>) {
+        let body = sdp.map(|sdp| self.set(|set| set.body(&sdp)));
+        self.respond_with(status, |response| {
+            response.headers.push(Name::Require, "100rel");
+            response.headers.push(Name::RSeq, rseq.to_string());
+            as_fork(response, tag);
+            if let Some(body) = body {
+                response.set_body(CONTENT_TYPE, body);
+            }
+        });
+    }
+
+    /// Answers as the fork with this To tag.
+    pub fn answers_as(&self, tag: &str, sdp: Option<Sdp>) {
+        let body = sdp.map(|sdp| self.set(|set| set.body(&sdp)));
+        self.respond_with(200, |response| {
+            as_fork(response, tag);
+            if let Some(body) = body {
+                response.set_body(CONTENT_TYPE, body);
+            }
+        });
+    }
+
+    /// Answers the last request whose summary begins like this.
+    pub fn reply(&self, prefix: &str, status: u16, change: impl FnOnce(&mut Response)) {
+        let Message::Request(request) = self.last(prefix) else { panic!("{prefix:?} is an answer") };
+        let mut response = self.set(|set| set.response(&request, status));
+        change(&mut response);
+        self.send(response);
+    }
+
+    /// The same with a description.
+    pub fn reply_saying(&self, prefix: &str, status: u16, sdp: Sdp) {
+        let body = self.set(|set| set.body(&sdp));
+        self.reply(prefix, status, |response| response.set_body(CONTENT_TYPE, body));
     }
 
     /// Whether an INVITE waits for its answer.
@@ -341,5 +544,14 @@ impl Phone {
     /// The address part of a header, for comparing.
     pub fn address_of(&self, prefix: &str, name: Name) -> NameAddr {
         NameAddr::parse(&self.header(prefix, name)).unwrap()
+    }
+}
+
+/// A proxy on the way has rung several phones; this is the answer of one of them.
+fn as_fork(response: &mut Response, tag: &str) {
+    if !tag.is_empty() {
+        let mut to = response.headers.to().unwrap().clone();
+        to.set_tag(tag);
+        response.headers.set(Name::To, to);
     }
 }

@@ -60,13 +60,22 @@ impl World {
                 cdr.talk_ms,
                 cdr.duration_ms
             );
+            for transfer in &cdr.transfers {
+                let outcome = transfer.outcome.map_or("open".to_owned(), |outcome| format!("{outcome:?}"));
+                let (by, kind, to) = (&transfer.by, transfer.kind, &transfer.to);
+                let _ = writeln!(picture, "       {by} transfers to {to}: {kind:?}, {outcome}");
+            }
+            if let Some(call) = cdr.merged_into {
+                let _ = writeln!(picture, "       goes on in {call} of {}", cdr.conversation);
+            }
             for leg in &cdr.legs {
                 let (codec, outcome) = (leg.codec.map_or("-", Codec::name), leg.outcome);
                 let outcome = outcome.map_or(String::new(), |outcome| format!(" {outcome:?}"));
                 let cause = leg.cause.map_or(0, |cause| cause.code());
+                let moved = leg.moved_to.map_or(String::new(), |call| format!(" moved to {call}"));
                 let _ = writeln!(
                     picture,
-                    "       {} {:?} {codec}{outcome} cause={cause}",
+                    "       {} {:?} {codec}{outcome} cause={cause}{moved}",
                     leg.endpoint, leg.side
                 );
             }

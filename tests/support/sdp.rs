@@ -112,5 +112,11 @@ impl Sdp {
 
 /// What a body says about its audio, when it can be used.
 pub fn description(body: &[u8]) -> Option<Description> {
-    parse(body).ok()?.description()
+    parse(body).ok()?.description().cloned()
+}
+
+/// A description of ours with these formats, as calls give it.
+pub fn ours(formats: &str) -> Description {
+    let text = sdp(formats).text(SocketAddr::from(([10, 0, 0, 1], 10_000)), 1);
+    description(text.as_bytes()).expect("a description")
 }

@@ -126,11 +126,13 @@ impl Set {
                 self.invite_in = Some(request.clone());
                 Vec::new()
             }
+            Method::Options => vec![Response::to(request, 200).into()],
             Method::Bye if self.manual => Vec::new(),
             Method::Bye => {
                 let status = if self.dialog.take().is_some() { 200 } else { 481 };
                 vec![Response::to(request, status).into()]
             }
+            Method::Notify => vec![Response::to(request, 200).into()],
             Method::Cancel => {
                 let mut reactions = vec![self.response(request, 200).into()];
                 if let Some(invite) = self.invite_in.take_if(|_| !self.manual) {
@@ -138,6 +140,7 @@ impl Set {
                 }
                 reactions
             }
+            Method::Prack if !self.manual => vec![self.response(request, 200).into()],
             _ => Vec::new(),
         }
     }
@@ -150,7 +153,7 @@ impl Set {
                 call_id: invite.call_id().unwrap().into(),
                 local: invite.headers.text(&Name::From).unwrap().into(),
                 remote: response.headers.text(&Name::To).unwrap().into(),
-                target: response.contact().unwrap().uri.into(),
+                target: (&response.contact().unwrap().uri).into(),
                 cseq: invite.cseq().unwrap().number,
             });
         }
@@ -223,8 +226,12 @@ impl Set {
             dialog.cseq += 1;
         }
         let dialog = dialog.clone();
+        // An ACK has the number of its INVITE.
+        let invite = self.invite_out.as_ref().filter(|_| method == Method::Ack);
+        let invite = invite.filter(|invite| invite.call_id() == Ok(&dialog.call_id));
+        let cseq = invite.map_or(dialog.cseq, |invite| invite.cseq().unwrap().number);
         let mut request = Request::new(method, dialog.target);
-        self.headers(&mut request, &dialog.local, &dialog.remote, &dialog.call_id, dialog.cseq);
+        self.headers(&mut request, &dialog.local, &dialog.remote, &dialog.call_id, cseq);
         request
     }
 

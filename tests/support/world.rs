@@ -18,8 +18,9 @@ use dialtone_core::pbx::{Limits, ReplyTo};
 use dialtone_core::site::Site;
 use dialtone_core::{Event, Fact, Mono, Now, PortId, Wall};
 use dialtone_signaling::message::{Message, Name};
-use dialtone_signaling::registrar::{ContactPolicy, PersistToken};
+use dialtone_signaling::registrar::{ContactPolicy, PersistToken, ReachPolicy};
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig};
+use dialtone_signaling::ua::Reliability;
 use dialtone_signaling::wire::{FlowId, Path, Transport, TransportEvent};
 
 use super::phone::Phone;
@@ -45,6 +46,7 @@ pub struct Inner {
     /// Ports by how often they were released.
     pub released: HashMap<PortId, u32>,
     pub persist_held: Option<Vec<PersistToken>>,
+    measures: bool,
     next_port: u32,
     /// Our tag by branch of the INVITE that we answered, and when.
     pub tags: HashMap<String, (String, Mono)>,
@@ -54,10 +56,14 @@ pub struct Inner {
 pub struct Options {
     pub site: Site,
     pub contacts: ContactPolicy,
+    pub reliability: Reliability,
+    pub reach: ReachPolicy,
     pub stack: StackConfig,
     pub limits: Limits,
     /// Media ports of each family on each of two workers.
     pub ports: u32,
+    /// Whether the engine says at once what a released port measured; otherwise never.
+    pub measures: bool,
 }
 
 pub fn udp4() -> SocketAddr {
@@ -81,12 +87,15 @@ impl World {
         let mut options = Options {
             site: site::sample(),
             contacts: ContactPolicy::default(),
+            reliability: Reliability::default(),
+            reach: ReachPolicy::default(),
             stack: site::config(),
             limits: Limits::default(),
             ports: 20,
+            measures: true,
         };
         choose(&mut options);
-        let subscribers = site::subscribers(options.contacts);
+        let subscribers = site::subscribers(options.contacts, options.reliability, options.reach);
         let switch = Switch::new(options.stack, options.limits, Arc::new(options.site), subscribers);
         let inner = Inner {
             switch,
@@ -102,6 +111,7 @@ impl World {
             wire: Vec::new(),
             released: HashMap::new(),
             persist_held: None,
+            measures: options.measures,
             next_port: 1,
             tags: HashMap::new(),
         };
@@ -168,7 +178,8 @@ impl World {
 
     /// A new site comes into force.
     pub fn apply(&self, site: Site) {
-        let subscribers = site::subscribers(ContactPolicy::default());
+        let subscribers =
+            site::subscribers(ContactPolicy::default(), Reliability::default(), ReachPolicy::default());
         self.input(Input::Site { site: Arc::new(site), subscribers });
     }
 
@@ -247,6 +258,28 @@ impl World {
         self.0.borrow().events.iter().map(|event| event.fact.clone()).collect()
     }
 
+    /// Over what the switch sent whatever begins so.
+    pub fn ways_of(&self, prefix: &str) -> Vec<Transport> {
+        let inner = self.0.borrow();
+        let sent = inner.effects.iter().filter_map(|(_, effect)| match effect {
+            Effect::Send(transmit) if transmit.payload.starts_with(prefix.as_bytes()) => {
+                Some(transmit.path.transport)
+            }
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    /// The connections that the switch has closed.
+    pub fn closed(&self) -> Vec<u64> {
+        let inner = self.0.borrow();
+        let closed = inner.effects.iter().filter_map(|(_, effect)| match effect {
+            Effect::Close(flow) => Some(flow.0),
+            _ => None,
+        });
+        closed.collect()
+    }
+
     /// What the media engine was told.
     pub fn media_commands(&self) -> Vec<MediaCommand> {
         let inner = self.0.borrow();
@@ -298,7 +331,9 @@ impl Inner {
                 Effect::Media(MediaCommand::Release { port }) => {
                     *self.released.entry(port).or_default() += 1;
                     let quality = Quality { received_packets: 1, sent_packets: 1, ..Quality::default() };
-                    self.inputs.push_back(Input::Media(MediaEvent::Released { port, quality }));
+                    if self.measures {
+                        self.inputs.push_back(Input::Media(MediaEvent::Released { port, quality }));
+                    }
                 }
                 Effect::Media(command) => self.check_media(&command),
                 Effect::Publish(event) => {
@@ -313,6 +348,10 @@ impl Inner {
                     None => self.inputs.push_back(Input::Sip(SipInput::Persisted(token))),
                 },
                 Effect::Persist { notify: None, .. } => {}
+                Effect::Close(flow) => {
+                    let event = TransportEvent::FlowDown { flow };
+                    self.inputs.push_back(Input::Sip(SipInput::Transport(event)));
+                }
                 Effect::Reply { reply, .. } => self.replies.push(reply),
                 Effect::Trace(traced) => self.recorder.message(traced),
             }
@@ -347,11 +386,12 @@ impl Inner {
         set.last_sent = Some(message.clone());
         self.rung(&number, false, &message);
         if let Message::Request(request) = &mut message {
-            let mut via = request.via().unwrap();
+            let mut via = request.via().unwrap().clone();
             via.stamp(path.remote);
             request.headers.set_top(&Name::Via, &via);
             assert_eq!(request.check(), Ok(()));
         }
+        message.read();
         let received = TransportEvent::Received { path, message, credentials };
         self.inputs.push_back(Input::Sip(SipInput::Transport(received)));
     }

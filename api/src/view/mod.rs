@@ -3,6 +3,7 @@
 //! One thread applies events; any number of readers look. A reader sees each call whole, and never waits
 //! for the control thread. A call that ends is gone from here: what it was stands in its record.
 
+mod contacts;
 mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -11,10 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dialtone_core::event::{Event, Fact, LegState, Routed, Side};
-use dialtone_core::{CallId, Codec, ConversationId, LegId, Number, Party};
+use dialtone_core::{CallId, Codec, ContactId, ConversationId, LegId, Number, Party};
 use serde::{Deserialize, Serialize};
 
 use crate::MetricFamily;
+use contacts::Contacts;
+pub use contacts::{ContactPage, ContactView};
 use tally::Tally;
 
 /// How far a call is.
@@ -90,6 +93,7 @@ pub struct View {
     calls: DashMap<CallId, CallView>,
     legs: DashMap<LegId, CallId>,
     calls_max: usize,
+    contacts: Contacts,
     seq: AtomicU64,
     tally: Tally,
 }
@@ -101,6 +105,7 @@ impl View {
             calls: DashMap::new(),
             legs: DashMap::new(),
             calls_max,
+            contacts: Contacts::default(),
             seq: AtomicU64::new(0),
             tally: Tally::default(),
         }
@@ -110,6 +115,7 @@ impl View {
     pub fn apply(&self, event: &Event) {
         self.seq.store(event.seq, Ordering::Relaxed);
         self.tally.count(&event.fact);
+        self.contacts.apply(event);
         match &event.fact {
             Fact::CallStarted { call, conversation, from, dialed, .. }
                 if self.calls.len() < self.calls_max =>
@@ -152,6 +158,12 @@ impl View {
             Fact::LegNegotiated { leg, codec, .. } => self.leg(*leg, |view| view.codec = Some(*codec)),
             Fact::LegHeld { leg } => self.leg(*leg, |view| view.held = true),
             Fact::LegResumed { leg } => self.leg(*leg, |view| view.held = false),
+            Fact::LegMoved { leg, from, call } => self.moved(*leg, *from, *call),
+            Fact::ConversationMerged { call, survivor, into, .. } => {
+                for call in [call, survivor] {
+                    self.call(*call, |view| view.conversation = *into);
+                }
+            }
             Fact::LegEnded { leg, call, .. } => {
                 self.legs.remove(leg);
                 self.call(*call, |view| view.legs.retain(|other| other.leg != *leg));
@@ -173,6 +185,9 @@ impl View {
             | Fact::DialBegan { .. }
             | Fact::DialEnded { .. }
             | Fact::LegLatched { .. }
+            | Fact::LegReplaced { .. }
+            | Fact::TransferBegan { .. }
+            | Fact::TransferEnded { .. }
             | Fact::FlowStarted { .. }
             | Fact::FlowEnded { .. }
             | Fact::BridgeCreated { .. }
@@ -186,6 +201,8 @@ impl View {
             | Fact::Draining { .. }
             | Fact::SiteApplied { .. }
             | Fact::ContactAdded { .. }
+            | Fact::ContactRefreshed { .. }
+            | Fact::ContactReached { .. }
             | Fact::ContactRemoved { .. }
             | Fact::DeviceStateChanged { .. }
             | Fact::AuthFailed { .. }
@@ -215,6 +232,11 @@ impl View {
         CallPage { calls, next, total: self.calls.len() }
     }
 
+    /// At most `limit` contacts that were registered after `after`, oldest first.
+    pub fn contacts(&self, limit: usize, after: Option<ContactId>) -> ContactPage {
+        self.contacts.page(limit, after)
+    }
+
     /// Calls now.
     pub fn calls(&self) -> usize {
         self.calls.len()
@@ -225,7 +247,9 @@ impl View {
         let events = MetricFamily::counter("dialtone_events_total", "Events of the stream.");
         let calls = MetricFamily::gauge("dialtone_calls", "Calls now.").value(self.calls.len() as f64);
         let legs = MetricFamily::gauge("dialtone_legs", "Legs of calls now.").value(self.legs.len() as f64);
-        let mut families = vec![events.value(self.seq.load(Ordering::Relaxed) as f64), calls, legs];
+        let contacts = MetricFamily::gauge("dialtone_contacts", "Registered contacts now.")
+            .value(self.contacts.len() as f64);
+        let mut families = vec![contacts, events.value(self.seq.load(Ordering::Relaxed) as f64), calls, legs];
         families.extend(self.tally.metrics());
         families
     }
@@ -234,6 +258,22 @@ impl View {
         if let Some(mut view) = self.calls.get_mut(&call) {
             change(&mut view);
         }
+    }
+
+    fn moved(&self, leg: LegId, from: CallId, to: CallId) {
+        let mut taken = None;
+        self.call(from, |view| {
+            let place = view.legs.iter().position(|view| view.leg == leg);
+            taken = place.map(|place| view.legs.remove(place));
+        });
+        self.legs.remove(&leg);
+        let Some(taken) = taken else { return };
+        self.call(to, |view| {
+            if view.legs.len() < LEGS_MAX {
+                self.legs.insert(leg, to);
+                view.legs.push(taken);
+            }
+        });
     }
 
     fn leg(&self, leg: LegId, change: impl FnOnce(&mut LegView)) {

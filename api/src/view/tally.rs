@@ -1,9 +1,9 @@
 //! Counters that are a fold over events, so that a number in a chart and a line in a record never differ.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dialtone_core::Cause;
-use dialtone_core::event::{DialOutcome, Fact};
+use dialtone_core::event::{DialOutcome, Fact, TransferKind, TransferOutcome};
 
 use crate::MetricFamily;
 
@@ -16,6 +16,17 @@ const OUTCOMES: [(DialOutcome, &str); 6] = [
     (DialOutcome::Unreachable, "unreachable"),
 ];
 
+const KINDS: [(TransferKind, &str); 2] =
+    [(TransferKind::Blind, "blind"), (TransferKind::Attended, "attended")];
+
+const TRANSFERS: [(TransferOutcome, &str); 5] = [
+    (TransferOutcome::Completed, "completed"),
+    (TransferOutcome::Busy, "busy"),
+    (TransferOutcome::NoAnswer, "no_answer"),
+    (TransferOutcome::Unreachable, "unreachable"),
+    (TransferOutcome::Abandoned, "abandoned"),
+];
+
 /// Counts of what happened since the start.
 pub(super) struct Tally {
     started: AtomicU64,
@@ -24,7 +35,9 @@ pub(super) struct Tally {
     ended: Vec<AtomicU64>,
     /// In the order of [`OUTCOMES`].
     branches: [AtomicU64; OUTCOMES.len()],
-    contacts: AtomicI64,
+    /// In the order of [`KINDS`], and in each of [`TRANSFERS`].
+    transfers: [[AtomicU64; TRANSFERS.len()]; KINDS.len()],
+    conversations_merged: AtomicU64,
     contacts_expired: AtomicU64,
     auth_failures: AtomicU64,
     silences: AtomicU64,
@@ -40,7 +53,8 @@ impl Default for Tally {
             answered: AtomicU64::default(),
             ended: Cause::ALL.iter().map(|_| AtomicU64::default()).collect(),
             branches: Default::default(),
-            contacts: AtomicI64::default(),
+            transfers: Default::default(),
+            conversations_merged: AtomicU64::default(),
             contacts_expired: AtomicU64::default(),
             auth_failures: AtomicU64::default(),
             silences: AtomicU64::default(),
@@ -71,11 +85,15 @@ impl Tally {
                     .into_iter()
                     .for_each(|counter| add(counter, 1));
             }
-            Fact::ContactAdded { .. } => {
-                self.contacts.fetch_add(1, Ordering::Relaxed);
+            Fact::TransferEnded { kind, outcome, .. } => {
+                let kind = KINDS.iter().position(|(known, _)| known == kind);
+                let outcome = TRANSFERS.iter().position(|(known, _)| known == outcome);
+                if let (Some(kind), Some(outcome)) = (kind, outcome) {
+                    add(&self.transfers[kind][outcome], 1);
+                }
             }
+            Fact::ConversationMerged { .. } => add(&self.conversations_merged, 1),
             Fact::ContactRemoved { expired, .. } => {
-                self.contacts.fetch_sub(1, Ordering::Relaxed);
                 add(&self.contacts_expired, u64::from(*expired));
             }
             Fact::AuthFailed { .. } => add(&self.auth_failures, 1),
@@ -89,6 +107,9 @@ impl Tally {
             | Fact::Draining { .. }
             | Fact::Stopped
             | Fact::SiteApplied { .. }
+            | Fact::ContactAdded { .. }
+            | Fact::ContactRefreshed { .. }
+            | Fact::ContactReached { .. }
             | Fact::DeviceStateChanged { .. }
             | Fact::LegCreated { .. }
             | Fact::RouteTaken { .. }
@@ -100,6 +121,9 @@ impl Tally {
             | Fact::LegLatched { .. }
             | Fact::LegHeld { .. }
             | Fact::LegResumed { .. }
+            | Fact::LegMoved { .. }
+            | Fact::LegReplaced { .. }
+            | Fact::TransferBegan { .. }
             | Fact::FlowStarted { .. }
             | Fact::FlowEnded { .. }
             | Fact::BridgeCreated { .. }
@@ -123,13 +147,21 @@ impl Tally {
         for ((_, outcome), count) in OUTCOMES.iter().zip(&self.branches) {
             branches = branches.labelled([("outcome", outcome)], read(count));
         }
+        let mut transfers =
+            counter("dialtone_transfers_total", "Transfers that were decided, by kind and outcome.");
+        for ((_, kind), counts) in KINDS.iter().zip(&self.transfers) {
+            for ((_, outcome), count) in TRANSFERS.iter().zip(counts) {
+                transfers = transfers.labelled([("kind", *kind), ("outcome", *outcome)], read(count));
+            }
+        }
         vec![
+            transfers,
+            counter("dialtone_conversations_merged_total", "Conversations that became one with another.")
+                .value(read(&self.conversations_merged)),
             counter("dialtone_calls_started_total", "Calls that began.").value(read(&self.started)),
             counter("dialtone_calls_answered_total", "Calls that were answered.").value(read(&self.answered)),
             ended,
             branches,
-            MetricFamily::gauge("dialtone_contacts", "Registered contacts now.")
-                .value(self.contacts.load(Ordering::Relaxed) as f64),
             counter("dialtone_contacts_expired_total", "Contacts that ran out.")
                 .value(read(&self.contacts_expired)),
             counter("dialtone_auth_failures_total", "Attempts with wrong credentials.")

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::leg::{Answer, Leg};
+use super::transfer::feed as hears;
 use super::{Call, Desk, State};
 use crate::cause::Cause;
 use crate::codec::Codec;
@@ -16,7 +17,7 @@ use crate::description::{Description, Direction, Formats};
 use crate::endpoint::Contact;
 use crate::event::{DialOutcome, Fact, LegState, Side};
 use crate::id::LegId;
-use crate::leg::{HungUpBy, LegCommand, Number, Party, Target};
+use crate::leg::{EarlyOffer, HungUpBy, LegCommand, Number, Party, Target};
 use crate::media::{BridgeKind, Feed};
 use crate::negotiate::{self, GENERATED};
 use crate::site::{Extension, RingGroup, Ringback};
@@ -26,11 +27,11 @@ use crate::time::Mono;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Dialing {
     deadline: Mono,
-    ringback: Ringback,
+    pub(super) ringback: Ringback,
     /// Whether the caller has been told that somebody rings.
-    rang: bool,
+    pub(super) rang: bool,
     /// The branch whose early media the caller hears.
-    heard: Option<LegId>,
+    pub(super) heard: Option<LegId>,
     /// The most telling cause that a branch gave.
     best: Cause,
 }
@@ -39,6 +40,11 @@ impl Dialing {
     /// When ringing ends.
     pub fn deadline(&self) -> Mono {
         self.deadline
+    }
+
+    /// Whether the caller hears this branch.
+    pub fn hears(&self, branch: LegId) -> bool {
+        self.heard == Some(branch)
     }
 }
 
@@ -53,7 +59,8 @@ struct Goal {
 impl Call {
     pub(super) fn dial_extension(&mut self, desk: &mut Desk<'_>, extension: &Extension) {
         // One person's phones: what the phone sends before the answer is meant for the caller.
-        let goals = goals(desk, extension);
+        let device = self.device.take(); // A transfer dials again, and means another.
+        let goals = goals(desk, extension, device.as_deref());
         self.dial(desk, goals, extension.ring_timeout, Ringback::Member);
     }
 
@@ -63,7 +70,7 @@ impl Call {
         let members = group.members.iter().filter(|member| Some(*member) != caller.as_ref());
         let goals = members
             .filter_map(|member| site.extensions.get(member))
-            .flat_map(|extension| goals(desk, extension))
+            .flat_map(|extension| goals(desk, extension, None))
             .collect();
         self.dial(desk, goals, group.ring_timeout, group.ringback);
     }
@@ -77,6 +84,7 @@ impl Call {
             heard: None,
             best,
         });
+        self.branches.reserve_exact(goals.len().min(desk.limits.branches_max));
         for goal in goals.into_iter().take(desk.limits.branches_max) {
             self.begin_branch(desk, goal, ringback);
         }
@@ -87,8 +95,12 @@ impl Call {
 
     fn begin_branch(&mut self, desk: &mut Desk<'_>, goal: Goal, ringback: Ringback) {
         let Some(caller) = &self.caller else { return };
-        let worker = caller.port.map(|port| port.port.worker);
+        let worker = caller.worker();
         let formats = match &caller.remote {
+            // Who is being transferred speaks what it has agreed to.
+            Some(_) if caller.state == LegState::Up => {
+                negotiate::forwarded_offer(&caller.agreed(), &goal.codecs, None)
+            }
             Some(offer) => {
                 // When the caller will hear our tone, the branch should choose the tone's codec too.
                 let first = (ringback == Ringback::Tone).then(|| tone_codec(&offer.formats)).flatten();
@@ -102,12 +114,13 @@ impl Call {
         let (caller_id, caller_party) = (caller.id, caller.party.clone());
         let callee = Party { number: goal.endpoint.clone(), name: goal.name };
         let id = desk.ids.leg();
+        let (dialed, referred_by) = self.dialed_now();
         let mut leg = Leg::create(
             desk,
             (self.id, id),
             (goal.endpoint.clone(), callee.clone()),
             (Side::Outbound, LegState::Down),
-            &self.dialed,
+            &dialed,
         );
         if !leg.take_port(desk, worker, goal.contact.ipv6) {
             leg.close(desk, Cause::NoCircuit);
@@ -124,8 +137,7 @@ impl Call {
         desk.fact(Fact::DialBegan { call: self.id, caller: caller_id, leg: id, endpoint });
         desk.fact(Fact::ConnectedLine { leg: caller_id, party: callee });
         let target = Target::Contact { endpoint: goal.endpoint, contact: goal.contact.id };
-        let dialed = self.dialed.clone();
-        leg.command(desk, LegCommand::Originate { target, caller: caller_party, dialed, offer });
+        leg.command(desk, LegCommand::Originate { target, caller: caller_party, offer, referred_by });
         self.branches.push(leg);
     }
 
@@ -153,8 +165,12 @@ impl Call {
             desk.fact(Fact::DialProgressed { call: self.id, caller: caller.id, leg, state });
             branch.set_state(desk, state);
         }
+        if caller.state == LegState::Up {
+            return self.branch_waited_for(desk, leg, state, early);
+        }
         if dialing.ringback == Ringback::Member
             && caller.local.is_none()
+            && caller.pending.is_none()
             && let Some(early) = early
             && pass_early_media(desk, caller, branch, early, state)
         {
@@ -164,6 +180,11 @@ impl Call {
         }
         match dialing.ringback {
             Ringback::Tone if !dialing.rang => ring_with_tone(desk, caller),
+            Ringback::Phone | Ringback::Member
+                if !dialing.rang && state == LegState::Ringing && caller.early_offer == EarlyOffer::Owed =>
+            {
+                ring_with_offer(desk, caller, branch);
+            }
             Ringback::Phone if !dialing.rang => caller.command(desk, LegCommand::Ring { early: None }),
             // What it sends is meant for the caller: without 180 it does not want the caller's own tone.
             Ringback::Member if !dialing.rang && state == LegState::Ringing => {
@@ -204,6 +225,11 @@ impl Call {
             branch.agree(desk, local, answer, Answer::Theirs);
         }
         self.branches.push(branch);
+        if self.caller_is_up() {
+            // It was offered what the caller speaks and has chosen: if that does not fit, it is for the caller to
+            // change.
+            return self.join(desk, leg, caller_id);
+        }
         self.connect(desk, leg, formats);
     }
 
@@ -223,6 +249,7 @@ impl Call {
                 }
                 self.early_media_ended(desk, leg);
             }
+            State::Joining(_) => self.callee_hung_up(desk, leg, cause),
             State::Talking(_) => self.end(desk, cause, by.is_peer().then_some(leg)),
             State::Arriving | State::Flow(_) | State::Settling { .. } => {}
         }
@@ -236,9 +263,8 @@ impl Call {
         }
         let rings = self.branches.iter().any(|branch| branch.state == LegState::Ringing);
         let feed = if rings { Feed::Ringback } else { Feed::Nothing };
-        if let Some(port) = self.caller.as_ref().and_then(|caller| caller.port) {
-            let bridge = desk.ids.bridge();
-            desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed });
+        if let Some(caller) = &self.caller {
+            hears(desk, caller, feed);
         }
     }
 
@@ -251,7 +277,7 @@ impl Call {
     fn dial_failed(&mut self, desk: &mut Desk<'_>) {
         if let State::Dialing(dialing) = &self.state {
             let cause = dialing.best;
-            self.end(desk, cause, None);
+            self.transfer_failed(desk, cause);
         }
     }
 
@@ -281,14 +307,14 @@ impl Call {
     }
 }
 
-fn goals(desk: &Desk<'_>, extension: &Extension) -> Vec<Goal> {
-    let goal = |contact: &Contact| Goal {
+fn goals(desk: &Desk<'_>, extension: &Extension, device: Option<&str>) -> Vec<Goal> {
+    let goal = |contact: Contact| Goal {
         endpoint: extension.number.clone(),
         name: extension.name.clone(),
         codecs: extension.codecs.clone(),
-        contact: contact.clone(),
+        contact,
     };
-    desk.endpoints.contacts(&extension.number).iter().map(goal).collect()
+    desk.endpoints.bells(&extension.number, device).into_iter().map(goal).collect()
 }
 
 fn tone_codec(offered: &[crate::description::Format]) -> Option<Codec> {
@@ -304,14 +330,18 @@ fn pass_early_media(
     early: Description,
     state: LegState,
 ) -> bool {
-    let (Some(offer), Some(branch_local)) = (caller.remote.clone(), branch.local.clone()) else {
-        return false;
-    };
+    let Some(branch_local) = branch.local.clone() else { return false };
     let agreed = negotiate::answer(&branch_local.formats, &early.formats);
-    let formats = negotiate::answer(&offer.formats, &agreed);
-    let Some(answer) = answer_caller(caller, &offer, formats) else { return false };
+    let offer = caller.remote.clone();
+    let told = match &offer {
+        Some(offer) => answer_caller(caller, offer, negotiate::answer(&offer.formats, &agreed)),
+        None => offer_caller(caller, agreed),
+    };
+    let Some(told) = told else { return false };
     branch.agree(desk, branch_local, early, Answer::Theirs);
-    caller.agree(desk, answer.clone(), offer, Answer::Ours);
+    if let Some(offer) = offer {
+        caller.agree(desk, told.clone(), offer, Answer::Ours);
+    }
     if let (Some(a), Some(b)) = (caller.port, branch.port) {
         let bridge = desk.ids.bridge();
         desk.bridge(bridge, BridgeKind::Relay { a: a.port, b: b.port });
@@ -319,17 +349,39 @@ fn pass_early_media(
     caller.command(
         desk,
         match state {
-            LegState::Ringing => LegCommand::Ring { early: Some(answer) },
+            LegState::Ringing => LegCommand::Ring { early: Some(told) },
             LegState::Early | LegState::Down | LegState::Ring | LegState::Up => {
-                LegCommand::Progress { early: answer }
+                LegCommand::Progress { early: told }
             }
         },
     );
     true
 }
 
+/// A caller that made no offer is offered what the branch was: otherwise it could not be told that it rings.
+fn ring_with_offer(desk: &mut Desk<'_>, caller: &mut Leg, branch: &Leg) {
+    let formats = branch.local.as_ref().map(|local| local.formats.clone()).unwrap_or_default();
+    let early = offer_caller(caller, formats);
+    caller.command(desk, LegCommand::Ring { early });
+}
+
+/// Our offer to a caller that made none, once and if it can be told before it is answered.
+fn offer_caller(caller: &mut Leg, formats: Formats) -> Option<Description> {
+    if caller.early_offer == EarlyOffer::Impossible || caller.pending.is_some() || formats.is_empty() {
+        return None;
+    }
+    caller.pending = caller.describe(formats, Direction::SendRecv);
+    caller.pending.clone()
+}
+
 /// The caller hears our ringing tone, or makes its own when it offered nothing that we can generate.
 fn ring_with_tone(desk: &mut Desk<'_>, caller: &mut Leg) {
+    if caller.remote.is_none()
+        && let Some(early) = offer_caller(caller, negotiate::own_offer(GENERATED))
+    {
+        play_ringback(desk, caller);
+        return caller.command(desk, LegCommand::Ring { early: Some(early) });
+    }
     let answer = caller.remote.clone().and_then(|offer| {
         let codec = tone_codec(&offer.formats)?;
         let formats = negotiate::answer_from(&offer.formats, &[codec]);
@@ -339,18 +391,22 @@ fn ring_with_tone(desk: &mut Desk<'_>, caller: &mut Leg) {
         return caller.command(desk, LegCommand::Ring { early: None });
     };
     caller.agree(desk, answer.clone(), offer, Answer::Ours);
+    play_ringback(desk, caller);
+    caller.command(desk, LegCommand::Ring { early: Some(answer) });
+}
+
+fn play_ringback(desk: &mut Desk<'_>, caller: &Leg) {
     if let Some(port) = caller.port {
         let bridge = desk.ids.bridge();
         desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed: Feed::Ringback });
     }
-    caller.command(desk, LegCommand::Ring { early: Some(answer) });
 }
 
 fn answer_caller(caller: &Leg, offer: &Description, formats: Formats) -> Option<Description> {
     if formats.is_empty() { None } else { caller.describe(formats, negotiate::answer_direction(offer)) }
 }
 
-fn outcome_of(cause: Cause) -> DialOutcome {
+pub(super) fn outcome_of(cause: Cause) -> DialOutcome {
     match cause {
         Cause::UserBusy | Cause::CallRejected => DialOutcome::Busy,
         Cause::NoAnswer | Cause::NoUserResponding => DialOutcome::NoAnswer,

@@ -19,8 +19,7 @@ impl Call {
         if matches!(self.state, State::Settling { .. }) {
             return; // It has ended; whoever says so again is late.
         }
-        let settling = State::Settling { cause, by, until: desk.now + SETTLE };
-        let state = std::mem::replace(&mut self.state, settling);
+        let state = self.settling(desk, cause, by);
         match by {
             Some(leg) => desk.fact(Fact::HangupRequested { leg, by_peer: true, cause }),
             None => {
@@ -29,6 +28,7 @@ impl Call {
                 }
             }
         }
+        self.abandon_transfer(desk, cause);
         match state {
             State::Talking(talking) => self.leave_bridge(desk, talking.bridge, by),
             State::Flow(running) => {
@@ -42,7 +42,7 @@ impl Call {
                 let outcome = if by.is_some() { DialOutcome::Cancelled } else { DialOutcome::Unreachable };
                 self.drop_branches(desk, outcome, cause);
             }
-            State::Arriving | State::Settling { .. } => {}
+            State::Arriving | State::Joining(_) | State::Settling { .. } => {}
         }
         for leg in self.caller.take().into_iter().chain(std::mem::take(&mut self.branches)) {
             if by != Some(leg.id) {
@@ -50,6 +50,16 @@ impl Call {
             }
             leg.close(desk, cause);
         }
+    }
+
+    /// Ends a call all of whose legs have ended, or moved to another one.
+    pub(super) fn settle(&mut self, desk: &Desk<'_>, cause: Cause) {
+        self.settling(desk, cause, None);
+    }
+
+    fn settling(&mut self, desk: &Desk<'_>, cause: Cause, by: Option<LegId>) -> State {
+        let settling = State::Settling { cause, by, until: desk.now + SETTLE };
+        std::mem::replace(&mut self.state, settling)
     }
 
     /// Whoever hung up leaves first.

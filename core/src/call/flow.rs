@@ -7,7 +7,7 @@ use crate::app::{AppCommand, AppEvent, UNANSWERED_MAX};
 use crate::cause::Cause;
 use crate::codec::Codec;
 use crate::description::Formats;
-use crate::event::{BridgeMode, Fact};
+use crate::event::{BridgeMode, Fact, LegState};
 use crate::id::BridgeId;
 use crate::leg::Number;
 use crate::media::{BridgeKind, Feed};
@@ -27,6 +27,8 @@ pub(super) struct Running {
     pub bridge: Option<BridgeId>,
     /// The feed that a prompt's end must name.
     pub playing: Option<BridgeId>,
+    /// What the caller hears.
+    pub feed: Option<Feed>,
     formats: Formats,
 }
 
@@ -40,19 +42,28 @@ impl Running {
 impl Call {
     pub(super) fn start_flow(&mut self, desk: &mut Desk<'_>, flow: &Flow) {
         let Some(caller) = &self.caller else { return };
-        let Some(formats) = formats_for(flow, caller.remote.as_ref().map(|offer| &*offer.formats)) else {
-            return self.end(desk, Cause::IncompatibleDestination, None);
+        let answered = caller.state == LegState::Up;
+        let offered = match &caller.remote {
+            Some(_) if answered => Some(caller.agreed()),
+            remote => remote.as_ref().map(|offer| offer.formats.clone()),
+        };
+        let Some(formats) = formats_for(flow, offered.as_deref()) else {
+            return self.transfer_failed(desk, Cause::IncompatibleDestination);
         };
         desk.fact(Fact::FlowStarted { call: self.id, leg: caller.id, flow: flow.number.clone() });
         self.state = State::Flow(Running {
             flow: flow.number.clone(),
-            answered: false,
+            answered,
             patience: desk.now + UNANSWERED_MAX,
             bridge: None,
             playing: None,
+            feed: None,
             formats,
         });
         desk.app(self.id, AppEvent::Started { steps: flow.steps.clone() });
+        if answered {
+            self.transfer_completed(desk, None);
+        }
     }
 
     pub(super) fn flow_asks(&mut self, desk: &mut Desk<'_>, command: AppCommand) {
@@ -62,6 +73,7 @@ impl Call {
             AppCommand::Answer => {
                 let formats = running.formats.clone();
                 running.patience = desk.now + UNANSWERED_MAX;
+                self.answered = true;
                 self.answer_caller(desk, formats);
                 if let Some(caller) = &self.caller {
                     desk.fact(Fact::CallAnswered { call: self.id, by: caller.id });
@@ -88,10 +100,20 @@ impl Call {
         }
     }
 
+    /// Another leg has taken the caller's place: it hears what that one heard, a prompt from its beginning.
+    pub(super) fn feed_again(&mut self, desk: &mut Desk<'_>) {
+        let State::Flow(running) = &mut self.state else { return };
+        running.bridge = None;
+        if let Some(feed) = running.feed.take() {
+            self.feed(desk, feed);
+        }
+    }
+
     fn feed(&mut self, desk: &mut Desk<'_>, feed: Feed) {
         let (State::Flow(running), Some(caller)) = (&mut self.state, &self.caller) else { return };
         let Some(port) = caller.port else { return };
         let media = desk.ids.bridge();
+        running.feed = Some(feed.clone());
         running.playing = matches!(feed, Feed::Prompt { .. }).then_some(media);
         if running.bridge.is_none() {
             running.bridge = Some(media);
@@ -104,7 +126,7 @@ impl Call {
 
 /// What a flow's caller is answered with, or offered when it made no offer. A flow that generates sound
 /// needs a codec that we can generate; one that only echoes takes any.
-fn formats_for(flow: &Flow, offered: Option<&[crate::Format]>) -> Option<Formats> {
+pub(super) fn formats_for(flow: &Flow, offered: Option<&[crate::Format]>) -> Option<Formats> {
     let generates = |step: &Step| match step {
         Step::Tone { .. } | Step::Play { .. } => true,
         Step::Answer | Step::Wait { .. } | Step::Echo | Step::HangUp { .. } => false,

@@ -7,7 +7,7 @@ use crate::cause::Cause;
 use crate::description::{Description, Direction, Formats};
 use crate::event::{Fact, LegState, Side};
 use crate::id::{CallId, LegId};
-use crate::leg::{LegCommand, Number, Party};
+use crate::leg::{EarlyOffer, LegCommand, Number, Party};
 use crate::media::{MediaCommand, ReadyPort};
 use crate::negotiate;
 use crate::pbx::PbxOutput;
@@ -40,6 +40,10 @@ pub(super) struct Leg {
     configured: bool,
     /// Our offer that they have not answered.
     pub pending: Option<Description>,
+    /// Whether it can be offered something before it is answered.
+    pub early_offer: EarlyOffer,
+    /// The port that this offer names, when it is another one.
+    pub next_port: Option<ReadyPort>,
     /// Whether its far end has put us on hold.
     pub held: bool,
 }
@@ -63,7 +67,7 @@ impl Leg {
             party: party.clone(),
             dialed: dialed.to_owned(),
         });
-        desk.device(|endpoints, facts| endpoints.leg(&endpoint, id, side, state, false, facts));
+        desk.device(|endpoints| endpoints.leg(&endpoint, id, side, state, false));
         Leg {
             id,
             call,
@@ -77,6 +81,8 @@ impl Leg {
             answer: Answer::Theirs,
             configured: false,
             pending: None,
+            early_offer: EarlyOffer::Impossible,
+            next_port: None,
             held: false,
         }
     }
@@ -113,7 +119,7 @@ impl Leg {
 
     fn tell_device(&self, desk: &mut Desk<'_>) {
         let (id, side, state, held) = (self.id, self.side, self.state, self.held);
-        desk.device(|endpoints, facts| endpoints.leg(&self.endpoint, id, side, state, held, facts));
+        desk.device(|endpoints| endpoints.leg(&self.endpoint, id, side, state, held));
     }
 
     /// Our description of its stream with these formats; `None` without a port.
@@ -141,6 +147,23 @@ impl Leg {
         desk.media(MediaCommand::Configure { port: port.port, stream });
     }
 
+    /// Our offer has been answered: the port that it named, when that is another one, is its port from now on.
+    pub fn take_next_port(&mut self, desk: &mut Desk<'_>) {
+        if let Some(next) = self.next_port.take()
+            && let Some(old) = self.port.replace(next)
+        {
+            desk.media(MediaCommand::Release { port: old.port });
+            self.configured = false;
+        }
+    }
+
+    /// Our offer has been refused.
+    pub fn drop_next_port(&mut self, desk: &mut Desk<'_>) {
+        if let Some(next) = self.next_port.take() {
+            desk.media(MediaCommand::Release { port: next.port });
+        }
+    }
+
     /// What was agreed stands and means more than before: an answer after early media. Silence counts from
     /// now on, as nobody owed a packet before.
     pub fn stands(&self, desk: &mut Desk<'_>) {
@@ -162,14 +185,22 @@ impl Leg {
         }
     }
 
+    /// The same, or what we offered while it has not answered.
+    pub fn agreed_or_offered(&self) -> Formats {
+        match (&self.local, &self.remote) {
+            (Some(local), None) => local.formats.clone(),
+            (Some(_), Some(_)) | (None, _) => self.agreed(),
+        }
+    }
+
     /// Forgets it: its port goes back, its index entries go. The caller of this says `HangUp` first,
     /// unless the far end hung up.
     pub fn close(self, desk: &mut Desk<'_>, cause: Cause) {
         desk.legs.remove(&self.id);
-        if let Some(port) = self.port {
+        for port in self.port.into_iter().chain(self.next_port) {
             desk.media(MediaCommand::Release { port: port.port });
         }
         desk.fact(Fact::LegEnded { leg: self.id, call: self.call, cause });
-        desk.device(|endpoints, facts| endpoints.leg_ended(self.id, facts));
+        desk.device(|endpoints| endpoints.leg_ended(self.id));
     }
 }

@@ -7,31 +7,40 @@
 //!      └──▶ Flow ──┴────────────────────▶ Settling ──every port measured──▶ gone
 //! ```
 //!
+//! A transfer leads from Talking back to Dialing or Flow, with a caller that was answered before; who is dialed
+//! for it is brought together with it in Joining.
+//!
 //! A call does not know how a leg signals or how sound moves; it tells both what it wants through
 //! [`Desk`]. It never waits: what must be awaited is a state.
 
 mod dial;
 mod end;
 mod flow;
+mod join;
 mod leg;
+mod merge;
 mod talk;
+mod transfer;
+mod wait;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use self::dial::Dialing;
 use self::flow::Running;
+use self::join::Joining;
 use self::leg::Leg;
+pub(crate) use self::merge::Pair;
 use self::talk::Talking;
+use self::transfer::Transfer;
 use crate::app::{About, AppCommand, AppEvent};
 use crate::cause::Cause;
 use crate::description::Description;
 use crate::endpoint::Endpoints;
 use crate::event::{Fact, LegState, Side};
-use crate::id::{BridgeId, CallId, ConversationId, IdSource, LegId, PortId};
-use crate::leg::{LegEvent, Number, Party};
+use crate::id::{BridgeId, CallId, ConversationId, IdMap, IdSource, LegId, PortId};
+use crate::leg::{EarlyOffer, LegEvent, Number, Party};
 use crate::media::{BridgeKind, MediaCommand, MediaEvent};
 use crate::pbx::{Limits, PbxOutput};
 use crate::ports::PortPool;
@@ -46,8 +55,8 @@ pub(crate) struct Desk<'a> {
     pub ids: &'a mut IdSource,
     pub ports: &'a mut PortPool,
     pub endpoints: &'a mut Endpoints,
-    pub legs: &'a mut HashMap<LegId, CallId>,
-    pub port_legs: &'a mut HashMap<PortId, (CallId, LegId)>,
+    pub legs: &'a mut IdMap<LegId, CallId>,
+    pub port_legs: &'a mut IdMap<PortId, (CallId, LegId)>,
     pub out: &'a mut Vec<PbxOutput>,
 }
 
@@ -68,10 +77,8 @@ impl Desk<'_> {
         self.out.push(PbxOutput::App(About { call, what }));
     }
 
-    fn device(&mut self, change: impl FnOnce(&mut Endpoints, &mut Vec<Fact>)) {
-        let mut facts = Vec::new();
-        change(self.endpoints, &mut facts);
-        self.out.extend(facts.into_iter().map(PbxOutput::Fact));
+    fn device(&mut self, change: impl FnOnce(&mut Endpoints) -> Option<Fact>) {
+        self.out.extend(change(self.endpoints).map(PbxOutput::Fact));
     }
 }
 
@@ -81,7 +88,9 @@ pub(crate) struct Arrival {
     pub endpoint: Number,
     pub caller: Party,
     pub dialed: Number,
+    pub device: Option<String>,
     pub offer: Option<Description>,
+    pub early_offer: EarlyOffer,
     pub ipv6: bool,
 }
 
@@ -93,6 +102,8 @@ enum State {
     Dialing(Dialing),
     /// A flow runs.
     Flow(Running),
+    /// Two legs that were answered apart are made to fit.
+    Joining(Joining),
     /// Two legs talk.
     Talking(Talking),
     /// All legs have ended; ports still owe what they measured.
@@ -103,8 +114,15 @@ enum State {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
     id: CallId,
+    conversation: ConversationId,
     site: Arc<Site>,
     dialed: Number,
+    /// The one device that is meant.
+    device: Option<String>,
+    /// Whether anybody, or a flow, has answered.
+    answered: bool,
+    /// The transfer that is under way, or whose transferor has not hung up.
+    transfer: Option<Transfer>,
     /// The caller's leg; `None` once it has ended.
     caller: Option<Leg>,
     branches: Vec<Leg>,
@@ -124,10 +142,11 @@ impl Call {
         arrival: Arrival,
         refusal: Option<Cause>,
     ) -> Self {
-        let Arrival { leg, endpoint, caller, dialed, offer, ipv6 } = arrival;
+        let Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6 } = arrival;
+        let conversation = ConversationId::from(id);
         desk.fact(Fact::CallStarted {
             call: id,
-            conversation: ConversationId::from(id),
+            conversation,
             leg,
             from: caller.clone(),
             dialed: dialed.clone(),
@@ -135,10 +154,15 @@ impl Call {
         let mut leg =
             Leg::create(desk, (id, leg), (endpoint, caller), (Side::Inbound, LegState::Ring), &dialed);
         leg.remote = offer;
+        leg.early_offer = early_offer;
         let mut call = Call {
             id,
+            conversation,
             site,
             dialed,
+            device,
+            answered: false,
+            transfer: None,
             caller: Some(leg),
             branches: Vec::new(),
             ports_out: 0,
@@ -147,23 +171,27 @@ impl Call {
         };
         match refusal {
             Some(cause) => call.end(desk, cause, None),
-            None => call.route(desk, ipv6),
+            None => {
+                let dialed = call.dialed.clone();
+                call.route(desk, &dialed, ipv6);
+            }
         }
         call
     }
 
-    fn route(&mut self, desk: &mut Desk<'_>, ipv6: bool) {
+    /// Connects the caller with whatever this number means.
+    fn route(&mut self, desk: &mut Desk<'_>, dialed: &str, ipv6: bool) {
         let site = Arc::clone(&self.site);
-        let destination = route(&site, &self.dialed);
+        let destination = route(&site, dialed);
         let Some(caller) = &mut self.caller else { return };
         desk.fact(Fact::RouteTaken {
             call: self.id,
             leg: caller.id,
-            dialed: self.dialed.clone(),
+            dialed: dialed.to_owned(),
             to: destination.routed(),
         });
         let ipv6 = caller.remote.as_ref().map_or(ipv6, |offer| offer.rtp.is_ipv6());
-        if destination != Destination::Nowhere {
+        if destination != Destination::Nowhere && caller.port.is_none() {
             if !caller.take_port(desk, None, ipv6) {
                 return self.end(desk, Cause::NoCircuit, None);
             }
@@ -173,12 +201,20 @@ impl Call {
             Destination::Extension(extension) => self.dial_extension(desk, extension),
             Destination::RingGroup(group) => self.dial_group(desk, group),
             Destination::Flow(flow) => self.start_flow(desk, flow),
-            Destination::Nowhere => self.end(desk, Cause::UnallocatedNumber, None),
+            Destination::Nowhere => self.transfer_failed(desk, Cause::UnallocatedNumber),
         }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> CallId {
+        self.id
     }
 
     /// One of its legs says something.
     pub fn leg_event(&mut self, desk: &mut Desk<'_>, leg: LegId, event: LegEvent) {
+        if self.is_aside(leg) {
+            return self.aside_event(desk, leg, event);
+        }
         let from_caller = self.caller.as_ref().is_some_and(|caller| caller.id == leg);
         match event {
             // A leg is offered once, and that began the call.
@@ -194,6 +230,7 @@ impl Call {
             LegEvent::ModifyOffered { offer } => self.modify_offered(desk, leg, offer),
             LegEvent::Modified { description } => self.modified(desk, leg, description),
             LegEvent::ModifyRefused { cause } => self.modify_refused(desk, leg, cause),
+            LegEvent::TransferAsked { to } => self.transfer_asked(desk, leg, to),
         }
     }
 
@@ -204,8 +241,8 @@ impl Call {
             MediaEvent::Latched { source, .. } => desk.fact(Fact::LegLatched { leg, source }),
             MediaEvent::Silent { silence, .. } => {
                 // A leg that has ended meanwhile has nobody left to be silent towards, and one that was not
-                // answered owes no sound: many phones send none before.
-                if self.leg_mut(leg).is_some_and(|leg| leg.state == LegState::Up) {
+                // answered owes no sound: many phones send none before. Who stands aside is heard by nobody.
+                if !self.is_aside(leg) && self.leg_mut(leg).is_some_and(|leg| leg.state == LegState::Up) {
                     let silence_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
                     desk.fact(Fact::LegSilent { leg, silence_ms });
                     self.end(desk, Cause::RecoveryOnTimer, None);
@@ -231,6 +268,9 @@ impl Call {
 
     /// Fires its timer, when due.
     pub fn expire(&mut self, desk: &mut Desk<'_>) {
+        if self.transfer.as_ref().and_then(Transfer::deadline).is_some_and(|until| until <= desk.now) {
+            self.dismiss_transferor(desk);
+        }
         match &self.state {
             State::Dialing(dialing) if dialing.deadline() <= desk.now => self.ring_timeout(desk),
             State::Flow(running) if running.deadline().is_some_and(|deadline| deadline <= desk.now) => {
@@ -239,6 +279,7 @@ impl Call {
             State::Arriving
             | State::Dialing(_)
             | State::Flow(_)
+            | State::Joining(_)
             | State::Talking(_)
             | State::Settling { .. } => {}
         }
@@ -246,12 +287,18 @@ impl Call {
 
     /// The next instant at which `expire` or `finished` has something to say.
     pub fn deadline(&self) -> Option<Mono> {
-        match &self.state {
+        let state = match &self.state {
             State::Dialing(dialing) => Some(dialing.deadline()),
             State::Flow(running) => running.deadline(),
             State::Settling { until, .. } => Some(*until),
-            State::Arriving | State::Talking(_) => None,
-        }
+            State::Arriving | State::Joining(_) | State::Talking(_) => None,
+        };
+        state.into_iter().chain(self.transfer.as_ref().and_then(Transfer::deadline)).min()
+    }
+
+    /// Whether all that it waits for is what its ports measured.
+    pub fn is_settling(&self) -> bool {
+        matches!(self.state, State::Settling { .. })
     }
 
     /// Whether it is over and its last fact has been told.
@@ -265,12 +312,15 @@ impl Call {
             | State::Settling { .. }
             | State::Dialing(_)
             | State::Flow(_)
+            | State::Joining(_)
             | State::Talking(_) => false,
         }
     }
 
     fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
-        self.caller.iter_mut().chain(&mut self.branches).find(|candidate| candidate.id == leg)
+        let aside = self.transfer.as_mut().and_then(|transfer| transfer.leg.as_mut());
+        let mut legs = self.caller.iter_mut().chain(&mut self.branches).chain(aside);
+        legs.find(|candidate| candidate.id == leg)
     }
 
     fn take_branch(&mut self, leg: LegId) -> Option<Leg> {

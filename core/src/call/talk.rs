@@ -35,13 +35,27 @@ struct Aligning {
 /// How often a leg is asked to follow one that changes again before it has followed.
 const TRIES: u8 = 3;
 
+impl Talking {
+    /// The caller talks with `callee`.
+    pub fn new(callee: LegId, bridge: BridgeId) -> Self {
+        Talking { callee, bridge, aligning: None }
+    }
+}
+
 impl Call {
     /// `callee` has answered: the caller is answered with `formats` and both are joined.
     pub(super) fn connect(&mut self, desk: &mut Desk<'_>, callee: LegId, formats: Formats) {
         let bridge = desk.ids.bridge();
-        self.state = State::Talking(Talking { callee, bridge, aligning: None });
+        self.state = State::Talking(Talking::new(callee, bridge));
         self.answer_caller(desk, formats);
+        self.answered = true;
         desk.fact(Fact::CallAnswered { call: self.id, by: callee });
+        self.bridge_with(desk, callee, bridge);
+        self.align(desk, callee);
+    }
+
+    /// Joins the caller's sound with that of `callee`.
+    pub(super) fn bridge_with(&mut self, desk: &mut Desk<'_>, callee: LegId, bridge: BridgeId) {
         desk.fact(Fact::BridgeCreated { bridge, call: self.id, mode: BridgeMode::Relay });
         desk.fact(Fact::BridgeEntered { bridge, leg: callee, legs: 1 });
         if let Some(caller) = &self.caller {
@@ -53,7 +67,6 @@ impl Call {
         if let (Some(a), Some(b)) = (caller_port, callee_port) {
             desk.bridge(bridge, BridgeKind::Relay { a, b });
         }
-        self.align(desk, callee);
     }
 
     /// Tells the caller's leg to answer: with what it was told before, when it was told something.
@@ -61,6 +74,8 @@ impl Call {
         let Some(caller) = &mut self.caller else { return };
         let description = match (&caller.local, &caller.remote) {
             (Some(committed), _) => Some(committed.clone()),
+            // It was offered something before, and may not have answered yet.
+            (None, None) if caller.pending.is_some() => caller.pending.clone(),
             (None, Some(offer)) => caller.describe(formats, negotiate::answer_direction(offer)),
             (None, None) => caller.describe(numbered_for(caller, formats), Direction::SendRecv),
         };
@@ -89,6 +104,7 @@ impl Call {
                 self.align(desk, callee);
             }
             State::Flow(_) => self.flow_answered(desk),
+            State::Joining(_) => self.go_on_joining(desk),
             State::Arriving | State::Dialing(_) | State::Settling { .. } => {}
         }
     }
@@ -161,29 +177,44 @@ impl Call {
         }
     }
 
-    /// A far end agreed to our change, or answered the offer that it had asked for.
+    /// A far end agreed to our change, or answered the offer that it had asked for, or says once more, and
+    /// perhaps differently, how it takes what stands.
     pub(super) fn modified(&mut self, desk: &mut Desk<'_>, leg: LegId, answer: Description) {
         let id = leg;
         let Some(leg) = self.leg_mut(leg) else { return };
-        let Some(offer) = leg.pending.take() else { return };
+        let Some(offer) = leg.pending.take().or_else(|| leg.local.clone()) else { return };
+        leg.take_next_port(desk);
         let held = answer.is_hold();
         leg.agree(desk, offer, answer, Answer::Theirs);
         leg.set_held(desk, held);
         if leg.agreed().is_empty() {
-            return self.end(desk, Cause::IncompatibleDestination, None);
+            return match &self.state {
+                State::Joining(_) => self.join_failed(desk, Cause::IncompatibleDestination),
+                State::Arriving
+                | State::Dialing(_)
+                | State::Flow(_)
+                | State::Talking(_)
+                | State::Settling { .. } => self.end(desk, Cause::IncompatibleDestination, None),
+            };
         }
         self.fits_now(desk, id);
     }
 
-    /// A far end refused our change. Only an alignment asks for one.
+    /// A far end refused our change. Only who brings two legs together asks for one.
     pub(super) fn modify_refused(&mut self, desk: &mut Desk<'_>, leg: LegId, _cause: Cause) {
-        if self.leg_mut(leg).is_some_and(|leg| leg.pending.take().is_some()) {
-            self.fits_now(desk, leg);
+        let id = leg;
+        let Some(leg) = self.leg_mut(leg) else { return };
+        if leg.pending.take().is_some() {
+            leg.drop_next_port(desk);
+            self.fits_now(desk, id);
         }
     }
 
     /// A leg has answered our offer one way or another: if the two do not fit now, somebody is asked.
     fn fits_now(&mut self, desk: &mut Desk<'_>, id: LegId) {
+        if matches!(self.state, State::Joining(_)) {
+            return self.go_on_joining(desk);
+        }
         let other = self.shared_with_other(id);
         let Some(agreed) = self.leg_mut(id).map(|leg| leg.agreed()) else { return };
         let State::Talking(talking) = &mut self.state else { return };
@@ -204,12 +235,20 @@ impl Call {
 
     /// What the rest of the call can exchange with this leg.
     fn shared_with_other(&mut self, leg: LegId) -> Formats {
-        let other = match &self.state {
-            State::Talking(talking) if talking.callee == leg => self.caller.as_ref(),
-            State::Talking(talking) => self.branches.iter().find(|branch| branch.id == talking.callee),
-            State::Arriving | State::Flow(_) | State::Dialing(_) | State::Settling { .. } => {
-                self.caller.as_ref()
+        let callee = match &self.state {
+            State::Talking(talking) => Some(talking.callee),
+            State::Joining(joining) => Some(joining.callee),
+            // The branch that the caller hears goes by what the caller was told.
+            State::Dialing(dialing) if dialing.hears(leg) => None,
+            // Nobody is at the other end yet: what stands can be kept.
+            State::Dialing(_) => {
+                return self.leg_mut(leg).map(|own| own.agreed_or_offered()).unwrap_or_default();
             }
+            State::Arriving | State::Flow(_) | State::Settling { .. } => None,
+        };
+        let other = match callee.filter(|callee| *callee != leg) {
+            Some(callee) => self.branches.iter().find(|branch| branch.id == callee),
+            None => self.caller.as_ref(),
         };
         other.map(Leg::agreed).unwrap_or_default()
     }
@@ -217,7 +256,7 @@ impl Call {
 
 /// The same formats under the payload types that this leg knows them by (RFC 3264 §8.3.2: a number keeps
 /// its meaning for the session), and our usual ones otherwise.
-fn numbered_for(leg: &Leg, formats: Formats) -> Formats {
+pub(super) fn numbered_for(leg: &Leg, formats: Formats) -> Formats {
     let number = |codec: Codec| {
         let known = leg.local.as_ref().and_then(|local| local.format(codec));
         known.map_or(codec.default_payload_type(), |format| format.payload_type)

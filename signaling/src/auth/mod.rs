@@ -24,6 +24,8 @@ pub use accounts::Accounts;
 pub use challenge::challenge;
 pub use digest::{Algorithm, Exchange, Hash, Hex};
 pub use nonce::{NONCE_LEN, NONCE_LIFETIME, NonceKey};
+pub(crate) use recent::Recent;
+pub(crate) use throttle::network;
 pub use throttle::{
     ACCOUNT_FAILURE_LIMIT, FAILURE_TABLE_LIMIT, PROOF_LIFETIME, PROOF_TABLE_LIMIT, SOURCE_FAILURE_LIMIT,
     THROTTLE_MINUTE, Throttle, ThrottleCounts, ThrottlePolicy,

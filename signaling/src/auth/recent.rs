@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 /// At most `limit` entries, ordered by last write.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
+pub(crate) struct Recent<K, V> {
     entries: HashMap<K, (u64, V)>,
     by_write: BTreeMap<u64, K>,
     next_write: u64,
@@ -14,17 +14,22 @@ pub(super) struct Recent<K, V> {
 
 impl<K: Hash + Eq + Clone, V> Recent<K, V> {
     /// Empty.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Recent { entries: HashMap::new(), by_write: BTreeMap::new(), next_write: 0, limit: limit.max(1) }
     }
 
     /// The value, not counted as a write.
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.entries.get(key).map(|(_, value)| value)
     }
 
+    /// The value for writing, not counted as a write.
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.entries.get_mut(key).map(|(_, value)| value)
+    }
+
     /// The value for writing, made when missing. Tells whether another had to be forgotten for it.
-    pub(super) fn write(&mut self, key: &K, make: impl FnOnce() -> V) -> (&mut V, bool) {
+    pub(crate) fn write(&mut self, key: &K, make: impl FnOnce() -> V) -> (&mut V, bool) {
         let write = self.next_write;
         self.next_write += 1;
         let evicted = match self.entries.get(key) {
@@ -40,8 +45,15 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         (&mut entry.1, evicted)
     }
 
+    /// Forgets an entry.
+    pub(crate) fn remove(&mut self, key: &K) {
+        if let Some((write, _)) = self.entries.remove(key) {
+            self.by_write.remove(&write);
+        }
+    }
+
     /// Entries now.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
@@ -61,8 +73,11 @@ mod tests {
         assert!(!recent.write(&2, || 'b').1);
         let (value, evicted) = recent.write(&1, || 'x');
         assert_eq!((*value, evicted), ('a', false));
+        recent.remove(&9);
         assert!(recent.write(&3, || 'c').1);
         assert_eq!((recent.get(&1), recent.get(&2), recent.get(&3)), (Some(&'a'), None, Some(&'c')));
         assert_eq!((recent.len(), recent.by_write.len()), (2, 2));
+        recent.remove(&1);
+        assert_eq!((recent.len(), recent.by_write.len()), (1, 1));
     }
 }

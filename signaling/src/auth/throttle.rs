@@ -3,7 +3,8 @@
 //! A failure counts only when it answers a nonce that we issued to that very source: over UDP anybody can
 //! write anybody's address, but cannot read what we send there. [`Throttle::check`] is asked before any
 //! hashing. A source that proved an account within the last hour keeps that account whatever others do,
-//! so an attacker cannot lock a phone out by failing in its name.
+//! so an attacker cannot lock a phone out by failing in its name; its own failures at it have a limit too, a
+//! higher one, or whoever shares its address could guess for an hour.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,6 +18,8 @@ use super::recent::Recent;
 pub const ACCOUNT_FAILURE_LIMIT: usize = 5;
 /// [`ThrottlePolicy::per_source`] when nothing is configured.
 pub const SOURCE_FAILURE_LIMIT: usize = 20;
+/// How many times as many failures as others an address may have at an account that it proved.
+pub const PROVED_FACTOR: usize = 10;
 /// [`ThrottlePolicy::window`] when nothing is configured.
 pub const THROTTLE_MINUTE: Duration = Duration::from_secs(60);
 /// How long a proof shields its (source, account) pair.
@@ -47,6 +50,13 @@ impl Default for ThrottlePolicy {
     }
 }
 
+impl ThrottlePolicy {
+    /// Failures of a source at an account that it proved, within `window`.
+    fn per_proved(&self) -> usize {
+        self.per_account.saturating_mul(PROVED_FACTOR)
+    }
+}
+
 /// What a [`Throttle`] has counted since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ThrottleCounts {
@@ -63,9 +73,18 @@ pub struct ThrottleCounts {
 pub struct Throttle {
     by_account: Recent<String, Failures>,
     by_source: Recent<IpAddr, Failures>,
-    proofs: Recent<(IpAddr, String), Mono>,
+    proofs: Recent<(IpAddr, String), Proof>,
     counts: ThrottleCounts,
     policy: ThrottlePolicy,
+}
+
+/// What is known of a source that proved an account.
+#[derive(Debug)]
+struct Proof {
+    /// The last time.
+    at: Mono,
+    /// Of this very pair since it was first proved.
+    failures: Failures,
 }
 
 /// The instants of the last failures, as many as the limit needs.
@@ -97,16 +116,19 @@ impl Throttle {
     /// Whether this attempt may be hashed; otherwise how long to stay away, to the whole second above.
     pub fn check(&mut self, source: IpAddr, account: &str, now: Mono) -> Result<(), Duration> {
         let pair = (network(source), account.to_owned());
-        if self.proofs.get(&pair).is_some_and(|proved| now.since(*proved) < PROOF_LIFETIME) {
-            return Ok(());
-        }
-        let (source, account) = pair;
         let policy = self.policy;
         let left = |failures, limit| wait(failures, limit, policy.window, now);
-        let by_account =
-            self.by_account.get(&account).and_then(|failures| left(failures, policy.per_account));
-        let by_source = self.by_source.get(&source).and_then(|failures| left(failures, policy.per_source));
-        match by_account.max(by_source) {
+        let proof = self.proofs.get(&pair).filter(|proof| now.since(proof.at) < PROOF_LIFETIME);
+        let longest = match proof {
+            Some(proof) => left(&proof.failures, policy.per_proved()),
+            None => {
+                let by_account = self.by_account.get(&pair.1);
+                let by_account = by_account.and_then(|failures| left(failures, policy.per_account));
+                let by_source = self.by_source.get(&pair.0);
+                by_account.max(by_source.and_then(|failures| left(failures, policy.per_source)))
+            }
+        };
+        match longest {
             None => Ok(()),
             Some(wait) => {
                 self.counts.throttled += 1;
@@ -122,13 +144,17 @@ impl Throttle {
         note(failures, self.policy.per_account, now);
         let (failures, forgot_source) = self.by_source.write(&network(source), VecDeque::new);
         note(failures, self.policy.per_source, now);
+        if let Some(proof) = self.proofs.get_mut(&(network(source), account.to_owned())) {
+            note(&mut proof.failures, self.policy.per_proved(), now);
+        }
         self.counts.evicted += u64::from(forgot_account) + u64::from(forgot_source);
     }
 
     /// This source proved to be this account.
     pub fn proved(&mut self, source: IpAddr, account: &str, now: Mono) {
-        let (proved, forgot) = self.proofs.write(&(network(source), account.to_owned()), || now);
-        *proved = now;
+        let new = || Proof { at: now, failures: VecDeque::new() };
+        let (proof, forgot) = self.proofs.write(&(network(source), account.to_owned()), new);
+        proof.at = now;
         self.counts.evicted += u64::from(forgot);
     }
 
@@ -149,7 +175,7 @@ impl Throttle {
 }
 
 /// The unit in which sources are counted: an IPv4 address, or the /64 that one IPv6 host commands.
-fn network(source: IpAddr) -> IpAddr {
+pub(crate) fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
@@ -261,6 +287,22 @@ mod tests {
         steps.extend((0..25).map(|_| (3590.0, Fail(A, "1002"))));
         steps.push((3599.0, Passes(A, "1001")));
         steps.push((3600.0, Waits(A, "1001", 50)));
+        check(&steps);
+    }
+
+    /// A proof is no licence to guess: who shares the phone's address is slowed down too, and the phone's
+    /// other accounts are not.
+    #[test]
+    fn a_pair_that_was_proved_has_a_higher_limit_and_not_none() {
+        let mut steps = vec![(0.0, Prove(A, "1001")), (0.0, Prove(A, "1003"))];
+        steps.extend((0..49).map(|_| (10.0, Fail(A, "1001"))));
+        steps.push((10.0, Passes(A, "1001")));
+        // The right password does not wipe out the guesses.
+        steps.push((10.0, Prove(A, "1001")));
+        steps.push((11.0, Fail(A, "1001")));
+        steps.push((11.0, Waits(A, "1001", 59)));
+        steps.push((11.0, Passes(A, "1003")));
+        steps.push((70.0, Passes(A, "1001")));
         check(&steps);
     }
 

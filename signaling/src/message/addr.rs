@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::grammar::{Malformed, Parsed, blanks, push_quoted, quoted, unquote};
 use super::params::{Of, Params, only_params};
 use super::uri::Uri;
+use super::write::Print;
 
 /// A URI with a display name and the parameters of its header. Always printed with `<>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,12 +115,20 @@ impl From<Uri> for NameAddr {
 
 impl fmt::Display for NameAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.printed())
+    }
+}
+
+impl Print for NameAddr {
+    fn print(&self, out: &mut String) {
         if let Some(display) = &self.display {
-            let mut name = String::with_capacity(display.len() + 3);
-            push_quoted(&mut name, display);
-            write!(f, "{name} ")?;
+            push_quoted(out, display);
+            out.push(' ');
         }
-        write!(f, "<{}>{}", self.uri, self.params)
+        out.push('<');
+        self.uri.print(out);
+        out.push('>');
+        self.params.print(out);
     }
 }
 

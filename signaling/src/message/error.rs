@@ -7,7 +7,7 @@ use super::lines::Lines;
 use super::method::Method;
 use super::name::Name;
 use super::parse::header_name;
-use super::{Header, Headers, Response};
+use super::{Headers, Response};
 
 /// What is wrong. The sender is at fault in every case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -136,7 +136,7 @@ fn echo(datagram: &Bytes) -> Option<Headers> {
     for line in Lines::new(datagram.get(..datagram.len().min(MESSAGE_MAX))?).skip(1).take(HEADERS_MAX) {
         let Some((name, value)) = header_name(line.text) else { continue };
         if matches!(name, Name::Via | Name::From | Name::To | Name::CallId | Name::CSeq) {
-            found.0.push(Header::new(name, datagram.slice_ref(value)));
+            found.push(name, datagram.slice_ref(value));
         }
     }
     Some(found)

@@ -1,5 +1,7 @@
 //! The headers of a message: an ordered list that loses nothing (RFC 3261 §7.3.1).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,10 @@ use super::grammar::{element_end, elements};
 use super::limits::ELEMENTS_MAX;
 use super::name::Name;
 use super::value::Value;
+use super::views::Views;
+
+/// Headers of a usual message of ours.
+const USUAL: usize = 12;
 
 /// One header line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,14 +30,45 @@ impl Header {
     }
 }
 
-/// Header lines in the order in which they stand in the message.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Headers(pub(super) Vec<Header>);
+/// Header lines in the order in which they stand in the message. Clones share them until one is changed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Header>", into = "Vec<Header>")]
+pub struct Headers(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    lines: Vec<Header>,
+    views: Views,
+}
+
+/// A list that is about to be changed: nothing has been read of it yet.
+impl Clone for Shared {
+    fn clone(&self) -> Self {
+        Shared { lines: self.lines.clone(), views: Views::default() }
+    }
+}
 
 impl Headers {
     /// No headers.
     pub fn new() -> Self {
         Headers::default()
+    }
+
+    /// No headers yet, with room for those of a usual message.
+    pub(super) fn usual() -> Self {
+        Vec::with_capacity(USUAL).into()
+    }
+
+    /// What has been read of them.
+    pub(super) fn views(&self) -> &Views {
+        &self.0.views
+    }
+
+    /// The lines to change; what was read of them is forgotten.
+    fn lines_mut(&mut self) -> &mut Vec<Header> {
+        let shared = Arc::make_mut(&mut self.0);
+        shared.views = Views::default();
+        &mut shared.lines
     }
 
     /// The first value of this name.
@@ -51,7 +88,7 @@ impl Headers {
 
     /// The values of this name, a line each.
     pub fn all(&self, name: &Name) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().filter(move |header| header.name == *name).map(|header| &*header.value)
+        self.0.lines.iter().filter(move |header| header.name == *name).map(|header| &*header.value)
     }
 
     /// The elements of this name's comma-separated list, over all its lines, in order. At most
@@ -72,54 +109,60 @@ impl Headers {
 
     /// Every line, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Header> {
-        self.0.iter()
+        self.0.lines.iter()
     }
 
     /// How many lines there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.lines.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.lines.is_empty()
     }
 
     /// Adds a line at the end.
     pub fn push(&mut self, name: Name, value: impl Into<Value>) {
-        self.0.push(Header::new(name, value));
+        self.lines_mut().push(Header::new(name, value));
     }
 
     /// Adds a line before all others: a Via, a Route.
     pub fn push_front(&mut self, name: Name, value: impl Into<Value>) {
-        self.0.insert(0, Header::new(name, value));
+        self.lines_mut().insert(0, Header::new(name, value));
     }
 
     /// Makes this the only value of the name, in the place of the first one or at the end.
     pub fn set(&mut self, name: Name, value: impl Into<Value>) {
         let new = Header::new(name, value);
-        let Some(at) = self.position(&new.name) else { return self.0.push(new) };
-        let tail = self.0.split_off(at);
-        let rest = tail.into_iter().skip(1).filter(|header| header.name != new.name);
-        let rest: Vec<Header> = rest.collect();
-        self.0.push(new);
-        self.0.extend(rest);
+        let at = self.position(&new.name);
+        let lines = self.lines_mut();
+        let Some(at) = at else { return lines.push(new) };
+        let mut place = 0;
+        lines.retain(|header| {
+            place += 1;
+            place <= at + 1 || header.name != new.name
+        });
+        if let Some(first) = lines.get_mut(at) {
+            *first = new;
+        }
     }
 
     /// Removes every line of this name; how many there were.
     pub fn remove(&mut self, name: &Name) -> usize {
-        let before = self.0.len();
-        self.0.retain(|header| header.name != *name);
-        before - self.0.len()
+        let before = self.0.lines.len();
+        self.lines_mut().retain(|header| header.name != *name);
+        before - self.0.lines.len()
     }
 
     /// Replaces the first element of this name's list and leaves the others, also those in the same
     /// line. Adds a line before all others when there is none.
     pub fn set_top(&mut self, name: &Name, value: impl Into<Value>) {
         let value = value.into().into_bytes();
-        let Some(header) = self.first_mut(name) else {
-            return self.0.insert(0, Header { name: name.clone(), value });
+        let Some(at) = self.position(name) else {
+            return self.lines_mut().insert(0, Header { name: name.clone(), value });
         };
+        let Some(header) = self.lines_mut().get_mut(at) else { return };
         let rest = after_first(&header.value);
         if rest.is_empty() {
             header.value = value;
@@ -131,12 +174,13 @@ impl Headers {
     /// Takes the first element off this name's list: a Via of ours, a Route that was ours.
     pub fn remove_top(&mut self, name: &Name) -> Option<Bytes> {
         let at = self.position(name)?;
-        let header = self.0.get_mut(at)?;
+        let lines = self.lines_mut();
+        let header = lines.get_mut(at)?;
         let value = &header.value;
         let top = value.slice_ref(value.get(..element_end(value))?.trim_ascii());
         let rest = after_first(value);
         if rest.is_empty() {
-            self.0.remove(at);
+            lines.remove(at);
         } else {
             header.value = rest;
         }
@@ -145,15 +189,11 @@ impl Headers {
 
     /// Copies every line of this name from another list, in order.
     pub fn copy(&mut self, name: &Name, from: &Headers) {
-        self.0.extend(from.iter().filter(|header| header.name == *name).cloned());
+        self.lines_mut().extend(from.iter().filter(|header| header.name == *name).cloned());
     }
 
     fn position(&self, name: &Name) -> Option<usize> {
-        self.0.iter().position(|header| header.name == *name)
-    }
-
-    fn first_mut(&mut self, name: &Name) -> Option<&mut Header> {
-        self.0.iter_mut().find(|header| header.name == *name)
+        self.0.lines.iter().position(|header| header.name == *name)
     }
 }
 
@@ -162,6 +202,27 @@ fn after_first(value: &Bytes) -> Bytes {
     let rest = value.get(element_end(value) + 1..).unwrap_or_default().trim_ascii();
     value.slice_ref(rest)
 }
+
+impl From<Vec<Header>> for Headers {
+    fn from(lines: Vec<Header>) -> Self {
+        Headers(Arc::new(Shared { lines, views: Views::default() }))
+    }
+}
+
+impl From<Headers> for Vec<Header> {
+    fn from(headers: Headers) -> Self {
+        Arc::unwrap_or_clone(headers.0).lines
+    }
+}
+
+/// What is written counts, not what has been read of it.
+impl PartialEq for Headers {
+    fn eq(&self, other: &Headers) -> bool {
+        self.0.lines == other.0.lines
+    }
+}
+
+impl Eq for Headers {}
 
 impl<'a> IntoIterator for &'a Headers {
     type Item = &'a Header;
@@ -174,7 +235,7 @@ impl<'a> IntoIterator for &'a Headers {
 
 impl FromIterator<Header> for Headers {
     fn from_iter<I: IntoIterator<Item = Header>>(headers: I) -> Self {
-        Headers(headers.into_iter().collect())
+        headers.into_iter().collect::<Vec<_>>().into()
     }
 }
 

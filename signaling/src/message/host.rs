@@ -1,7 +1,7 @@
 //! Where a URI or a Via points: a name or an address (RFC 3261 §25.1 `host`).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nom::Parser;
 use nom::branch::alt;
@@ -12,6 +12,7 @@ use nom::sequence::{delimited, preceded};
 use serde::{Deserialize, Serialize};
 
 use super::grammar::{Parsed, around};
+use super::write::{Print, push_number};
 
 /// A host; compared without case (RFC 3261 §19.1.4).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,10 +69,20 @@ impl From<IpAddr> for Host {
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.printed())
+    }
+}
+
+impl Print for Host {
+    fn print(&self, out: &mut String) {
         match self {
-            Host::Domain(name) => f.write_str(name),
-            Host::V4(address) => write!(f, "{address}"),
-            Host::V6(address) => write!(f, "[{address}]"),
+            Host::Domain(name) => out.push_str(name),
+            Host::V4(address) => IpAddr::V4(*address).print(out),
+            Host::V6(address) => {
+                out.push('[');
+                IpAddr::V6(*address).print(out);
+                out.push(']');
+            }
         }
     }
 }
@@ -100,17 +111,12 @@ pub(crate) fn host_port(input: &str, blanks: bool) -> Parsed<'_, (Host, Option<u
 }
 
 /// Prints a host with its port.
-pub(crate) fn write_host_port(f: &mut fmt::Formatter<'_>, host: &Host, port: Option<u16>) -> fmt::Result {
-    write!(f, "{host}")?;
-    match port {
-        Some(port) => write!(f, ":{port}"),
-        None => Ok(()),
+pub(crate) fn push_host_port(out: &mut String, host: &Host, port: Option<u16>) {
+    host.print(out);
+    if let Some(port) = port {
+        out.push(':');
+        push_number(out, port);
     }
-}
-
-/// The socket address that these name, if the host is an address.
-pub(crate) fn socket_addr(host: &Host, port: u16) -> Option<SocketAddr> {
-    host.ip().map(|ip| SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! compact names expanded, values stay slices of the datagram. Nothing is lost that could be printed
 //! again, and only what cannot be represented, or what two readers could take in two ways, is refused.
 //! [`Request::check`] then says whether a request can be handled, and typed views
-//! ([`Headers::via`], [`Headers::from`] …) parse a header when it is asked for.
+//! ([`Headers::via`], [`Headers::from`] …) parse a header when it is first asked for.
 //!
 //! Deliberately not here: framing of streams beyond [`head_end`] and [`content_length`], multipart
 //! bodies, and any rule of a transaction or a dialog.
@@ -13,6 +13,7 @@
 
 mod addr;
 mod auth_params;
+mod body;
 mod check;
 mod cseq;
 mod error;
@@ -26,6 +27,7 @@ mod name;
 mod params;
 mod parse;
 mod print;
+mod replaces;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,8 @@ mod typed;
 mod uri;
 mod value;
 mod via;
+mod views;
+mod write;
 
 use std::borrow::Cow;
 
@@ -41,6 +45,7 @@ use serde::{Deserialize, Serialize};
 
 pub use addr::{ContactList, NameAddr};
 pub use auth_params::{AuthParam, AuthParams};
+pub use body::Body;
 pub use check::Invalid;
 pub use cseq::CSeq;
 pub use error::{Fault, ParseError};
@@ -53,11 +58,14 @@ pub use method::Method;
 pub use name::Name;
 pub use params::Params;
 pub use parse::content_length;
+pub use replaces::Replaces;
 pub use status::reason;
+pub(crate) use typed::MAX_FORWARDS;
 pub use typed::{HeaderError, MAX_FORWARDS_DEFAULT};
 pub use uri::{Scheme, Uri, escape_user};
 pub use value::{RawUri, Value};
 pub use via::{MAGIC_COOKIE, Via};
+pub(crate) use write::{Print, push_hex, push_number};
 
 /// A SIP message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,10 +94,20 @@ impl Message {
     }
 
     /// Its body.
-    pub fn body(&self) -> &Bytes {
+    pub fn body(&self) -> &Body {
         match self {
             Message::Request(request) => &request.body,
             Message::Response(response) => &response.body,
+        }
+    }
+
+    /// Reads what the stack will ask of it, so that it is read here and not on the control thread. What is
+    /// missing or malformed is found again there, and answered there.
+    pub fn read(&self) {
+        let headers = self.headers();
+        let _ = (headers.via(), headers.from(), headers.to(), headers.contact(), headers.cseq());
+        if !self.body().is_empty() && headers.has_content_type(crate::sdp::CONTENT_TYPE) {
+            let _ = self.body().sdp();
         }
     }
 }
@@ -116,19 +134,19 @@ pub struct Request {
     /// Its headers.
     pub headers: Headers,
     /// Its body.
-    pub body: Bytes,
+    pub body: Body,
 }
 
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, uri: impl Into<RawUri>) -> Self {
-        Request { method, uri: uri.into(), headers: Headers::new(), body: Bytes::new() }
+        Request { method, uri: uri.into(), headers: Headers::usual(), body: Body::default() }
     }
 
     /// Sets the body and its Content-Type.
     pub fn set_body(&mut self, content_type: &str, body: impl Into<Bytes>) {
         self.headers.set(Name::ContentType, content_type);
-        self.body = body.into();
+        self.body = Body::from(body.into());
     }
 }
 
@@ -142,7 +160,7 @@ pub struct Response {
     /// Its headers.
     pub headers: Headers,
     /// Its body.
-    pub body: Bytes,
+    pub body: Body,
 }
 
 impl Response {
@@ -162,7 +180,7 @@ impl Response {
     /// A response without headers, with the usual phrase.
     fn empty(status: u16) -> Self {
         let reason = Bytes::from_static(reason(status).as_bytes());
-        Response { status, reason, headers: Headers::new(), body: Bytes::new() }
+        Response { status, reason, headers: Headers::usual(), body: Body::default() }
     }
 
     /// The same with another phrase.
@@ -179,11 +197,13 @@ impl Response {
     /// Gives To a tag unless it has one; a To that is malformed is left alone (RFC 3261 §8.2.6.2). The tag is
     /// asked for only when it is needed: it may cost a hash or a random number.
     pub fn tag_to<T: AsRef<str>>(&mut self, tag: impl FnOnce() -> T) {
-        let Ok(mut to) = self.headers.to() else { return };
-        if to.tag().is_none() {
-            to.set_tag(tag().as_ref());
-            self.headers.set(Name::To, to);
+        let Ok(to) = self.headers.to() else { return };
+        if to.tag().is_some() {
+            return;
         }
+        let mut to = to.clone();
+        to.set_tag(tag().as_ref());
+        self.headers.set(Name::To, to);
     }
 
     /// The tag of To; empty when there is none.
@@ -204,6 +224,6 @@ impl Response {
     /// Sets the body and its Content-Type.
     pub fn set_body(&mut self, content_type: &str, body: impl Into<Bytes>) {
         self.headers.set(Name::ContentType, content_type);
-        self.body = body.into();
+        self.body = Body::from(body.into());
     }
 }

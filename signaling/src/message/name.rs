@@ -101,6 +101,7 @@ names! {
     ReplyTo = "Reply-To", b"reply-to";
     MimeVersion = "MIME-Version", b"mime-version";
     ReferTo = "Refer-To", b"refer-to", b"r";
+    ReferSub = "Refer-Sub", b"refer-sub";
     ReferredBy = "Referred-By", b"referred-by", b"b";
     Replaces = "Replaces", b"replaces";
     SessionExpires = "Session-Expires", b"session-expires", b"x";

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grammar::{Parsed, around, is_bare, push_quoted, quoted, unquote};
 use super::limits::PARAMS_MAX;
+use super::write::Print;
 
 /// An ordered list of parameters, kept as the text that is printed, without blanks: `;lr;q=0.5`.
 ///
@@ -128,6 +129,12 @@ impl Params {
 impl fmt::Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Print for Params {
+    fn print(&self, out: &mut String) {
+        out.push_str(&self.0);
     }
 }
 

@@ -48,8 +48,12 @@ impl Message {
         let (headers, body) =
             head(&datagram, &mut lines).map_err(|fault| ParseError { fault, answerable })?;
         Ok(match start {
-            Start::Request(method, uri) => Message::Request(Request { method, uri, headers, body }),
-            Start::Response(status, reason) => Message::Response(Response { status, reason, headers, body }),
+            Start::Request(method, uri) => {
+                Message::Request(Request { method, uri, headers, body: body.into() })
+            }
+            Start::Response(status, reason) => {
+                Message::Response(Response { status, reason, headers, body: body.into() })
+            }
         })
     }
 }
@@ -160,7 +164,7 @@ fn head(datagram: &Bytes, lines: &mut Lines<'_>) -> Result<(Headers, Bytes), Fau
         headers.push(Header { name, value });
     }
     let rest = datagram.slice(lines.body.ok_or(Fault::NoEnd)?..);
-    Ok((Headers(headers), body(rest, length)?))
+    Ok((headers.into(), body(rest, length)?))
 }
 
 /// The body as Content-Length says; without it, all of the rest (RFC 3261 §18.3).

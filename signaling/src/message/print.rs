@@ -35,7 +35,7 @@ impl Response {
     pub fn to_bytes(&self) -> Bytes {
         let mut out = Vec::with_capacity(size(&self.headers, &self.body) + self.reason.len());
         out.extend_from_slice(b"SIP/2.0 ");
-        out.extend_from_slice(self.status.to_string().as_bytes());
+        out.extend_from_slice(itoa::Buffer::new().format(self.status).as_bytes());
         out.push(b' ');
         // Whatever else stands in a phrase is the peer's, and survives.
         out.extend(self.reason.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
@@ -59,7 +59,7 @@ fn finish(mut out: Vec<u8>, headers: &Headers, body: &Bytes) -> Bytes {
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"Content-Length: ");
-    out.extend_from_slice(body.len().to_string().as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
     out.extend_from_slice(body);
     out.into()

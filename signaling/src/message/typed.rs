@@ -1,4 +1,5 @@
-//! Typed views of the headers that the stack reads. Each parses when it is asked for.
+//! Typed views of the headers that the stack reads. Those of every message are parsed once and kept with
+//! its headers; the others parse when they are asked for.
 
 use std::borrow::Cow;
 
@@ -12,6 +13,8 @@ use super::name::Name;
 use super::via::Via;
 use super::{Message, Request, Response};
 
+/// The Max-Forwards of every request of ours (RFC 3261 §8.1.1.6).
+pub(crate) const MAX_FORWARDS: &[u8] = b"70";
 /// What a request without Max-Forwards has (RFC 3261 §8.1.1.6).
 pub const MAX_FORWARDS_DEFAULT: u8 = 70;
 
@@ -59,9 +62,11 @@ impl Headers {
     }
 
     /// The topmost Via.
-    pub fn via(&self) -> Result<Via, HeaderError> {
-        let top = self.elements(&Name::Via).next().ok_or(HeaderError::Missing(Name::Via))?;
-        parse_with(&Name::Via, top, Via::parse)
+    pub fn via(&self) -> Result<&Via, HeaderError> {
+        self.views().via.or_parse(|| {
+            let top = self.elements(&Name::Via).next().ok_or(HeaderError::Missing(Name::Via))?;
+            parse_with(&Name::Via, top, Via::parse)
+        })
     }
 
     /// Every Via, topmost first.
@@ -70,13 +75,13 @@ impl Headers {
     }
 
     /// From.
-    pub fn from(&self) -> Result<NameAddr, HeaderError> {
-        self.address(&Name::From)
+    pub fn from(&self) -> Result<&NameAddr, HeaderError> {
+        self.views().from.or_parse(|| self.address(&Name::From))
     }
 
     /// To.
-    pub fn to(&self) -> Result<NameAddr, HeaderError> {
-        self.address(&Name::To)
+    pub fn to(&self) -> Result<&NameAddr, HeaderError> {
+        self.views().to.or_parse(|| self.address(&Name::To))
     }
 
     /// Call-ID; compared with case (RFC 3261 §20.8).
@@ -86,8 +91,9 @@ impl Headers {
     }
 
     /// CSeq.
-    pub fn cseq(&self) -> Result<CSeq, HeaderError> {
-        parse_with(&Name::CSeq, self.required(&Name::CSeq)?, CSeq::parse)
+    pub fn cseq(&self) -> Result<&CSeq, HeaderError> {
+        let parse = || parse_with(&Name::CSeq, self.required(&Name::CSeq)?, CSeq::parse);
+        self.views().cseq.or_parse(parse)
     }
 
     /// The contacts; an empty list when there is none. `*` beside others is malformed (RFC 3261 §10.3).
@@ -101,9 +107,11 @@ impl Headers {
     }
 
     /// The only or first contact of a request that makes a dialog, or of its answer.
-    pub fn contact(&self) -> Result<NameAddr, HeaderError> {
-        let first = self.elements(&Name::Contact).next().ok_or(HeaderError::Missing(Name::Contact))?;
-        parse_with(&Name::Contact, first, NameAddr::parse)
+    pub fn contact(&self) -> Result<&NameAddr, HeaderError> {
+        self.views().contact.or_parse(|| {
+            let first = self.elements(&Name::Contact).next().ok_or(HeaderError::Missing(Name::Contact))?;
+            parse_with(&Name::Contact, first, NameAddr::parse)
+        })
     }
 
     /// The addresses of Route, Record-Route, Path or Service-Route, topmost first.
@@ -123,10 +131,12 @@ impl Headers {
         delta_seconds(self.text(&Name::Expires)?)
     }
 
-    /// The media type of the body without its parameters, in lower case: `application/sdp`.
-    pub fn content_type(&self) -> Option<String> {
-        let kind = self.text(&Name::ContentType)?.split(';').next()?;
-        Some(kind.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>().to_ascii_lowercase())
+    /// Whether the media type of the body, without its parameters, is this one (`application/sdp`, in lower
+    /// case), or is not said.
+    pub fn has_content_type(&self, kind: &str) -> bool {
+        let Some(said) = self.text(&Name::ContentType) else { return true };
+        let said = said.split(';').next().unwrap_or_default().bytes();
+        said.filter(|byte| !byte.is_ascii_whitespace()).map(|byte| byte.to_ascii_lowercase()).eq(kind.bytes())
     }
 
     /// The challenges or credentials of this name, a line each; lines that are malformed are left out.
@@ -149,7 +159,7 @@ macro_rules! views {
     ($type:ty, $self:ident, $headers:expr) => {
         impl $type {
             /// The topmost Via.
-            pub fn via(&$self) -> Result<Via, HeaderError> {
+            pub fn via(&$self) -> Result<&Via, HeaderError> {
                 $headers.via()
             }
 
@@ -159,7 +169,7 @@ macro_rules! views {
             }
 
             /// CSeq.
-            pub fn cseq(&$self) -> Result<CSeq, HeaderError> {
+            pub fn cseq(&$self) -> Result<&CSeq, HeaderError> {
                 $headers.cseq()
             }
 
@@ -169,7 +179,7 @@ macro_rules! views {
             }
 
             /// The first contact.
-            pub fn contact(&$self) -> Result<NameAddr, HeaderError> {
+            pub fn contact(&$self) -> Result<&NameAddr, HeaderError> {
                 $headers.contact()
             }
 
@@ -193,19 +203,19 @@ views!(Message, self, self.headers());
 // `Message::from` and `Response::to` make one; these views are had from their headers.
 impl Response {
     /// From.
-    pub fn from(&self) -> Result<NameAddr, HeaderError> {
+    pub fn from(&self) -> Result<&NameAddr, HeaderError> {
         self.headers.from()
     }
 }
 
 impl Request {
     /// From.
-    pub fn from(&self) -> Result<NameAddr, HeaderError> {
+    pub fn from(&self) -> Result<&NameAddr, HeaderError> {
         self.headers.from()
     }
 
     /// To.
-    pub fn to(&self) -> Result<NameAddr, HeaderError> {
+    pub fn to(&self) -> Result<&NameAddr, HeaderError> {
         self.headers.to()
     }
 

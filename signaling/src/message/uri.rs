@@ -11,8 +11,9 @@ use nom::sequence::{preceded, terminated};
 use serde::{Deserialize, Serialize};
 
 use super::grammar::{Malformed, Parsed};
-use super::host::{Host, host_port, write_host_port};
+use super::host::{Host, host_port, push_host_port};
 use super::params::{Of, Params, only_params, params};
+use super::write::Print;
 
 /// A URI's scheme, compared without case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +116,18 @@ impl Uri {
     /// A parameter's value; `None` also when it has none.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.get(name)
+    }
+
+    /// A parameter without its escapes.
+    pub fn param_decoded(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.params.get(name).map(unescape)
+    }
+
+    /// The first header of this name that a request to it should have, with its escapes undone.
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        let headers = self.headers.as_deref()?.split('&').filter_map(|header| header.split_once('='));
+        let mut named = headers.filter(|(found, _)| unescape(found).eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| unescape(value))
     }
 
     /// Sets a parameter; what may not stand there is escaped.
@@ -285,23 +298,31 @@ impl FromStr for Uri {
 
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.scheme.as_str())?;
+        f.write_str(&self.printed())
+    }
+}
+
+impl Print for Uri {
+    fn print(&self, out: &mut String) {
+        out.push_str(self.scheme.as_str());
+        out.push(':');
         if let Some(user) = &self.user {
-            f.write_str(user)?;
+            out.push_str(user);
             if let Some(password) = &self.password {
-                write!(f, ":{password}")?;
+                out.push(':');
+                out.push_str(password);
             }
         }
         if self.scheme.is_sip() {
             if self.user.is_some() {
-                f.write_str("@")?;
+                out.push('@');
             }
-            write_host_port(f, &self.host, self.port)?;
+            push_host_port(out, &self.host, self.port);
         }
-        write!(f, "{}", self.params)?;
-        match &self.headers {
-            Some(headers) => write!(f, "?{headers}"),
-            None => Ok(()),
+        self.params.print(out);
+        if let Some(headers) = &self.headers {
+            out.push('?');
+            out.push_str(headers);
         }
     }
 }

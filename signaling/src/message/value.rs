@@ -12,6 +12,7 @@ use super::grammar::Malformed;
 use super::method::Method;
 use super::uri::Uri;
 use super::via::Via;
+use super::write::Print;
 
 /// A header's value on its way into a message. Line ends and NUL become spaces: no text that we were
 /// handed can start a header of its own.
@@ -91,7 +92,25 @@ macro_rules! printed {
     )*};
 }
 
-printed!(u8, u16, u32, u64, usize, Uri, NameAddr, ContactList, Via, CSeq, AuthParams, Method);
+printed!(u8, u16, u32, u64, usize, ContactList, CSeq, AuthParams, Method);
+
+macro_rules! appended {
+    ($($type:ty),*) => {$(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                value.printed().into()
+            }
+        }
+
+        impl From<&$type> for Value {
+            fn from(value: &$type) -> Self {
+                value.printed().into()
+            }
+        }
+    )*};
+}
+
+appended!(Uri, NameAddr, Via);
 
 /// A request URI as it was written, in one piece: never a space or a control character.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -138,19 +157,22 @@ impl From<&str> for RawUri {
 
 impl From<String> for RawUri {
     fn from(text: String) -> Self {
-        text.as_str().into()
+        match text.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
+            true => RawUri(text.into()),
+            false => text.as_str().into(),
+        }
     }
 }
 
 impl From<&Uri> for RawUri {
     fn from(uri: &Uri) -> Self {
-        uri.to_string().into()
+        uri.printed().into()
     }
 }
 
 impl From<Uri> for RawUri {
     fn from(uri: Uri) -> Self {
-        uri.to_string().into()
+        uri.printed().into()
     }
 }
 

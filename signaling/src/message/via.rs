@@ -10,8 +10,10 @@ use nom::sequence::{preceded, terminated};
 use serde::{Deserialize, Serialize};
 
 use super::grammar::{Malformed, Parsed, around, blanks, token};
-use super::host::{Host, host_port, socket_addr, write_host_port};
+use super::host::{Host, host_port, push_host_port};
 use super::params::{Of, Params, only_params};
+use super::write::Print;
+use crate::wire::Transport;
 
 /// What every branch starts with that is unique over space and time (RFC 3261 §8.1.1.7).
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -81,19 +83,20 @@ impl Via {
 
     /// The sender as it wrote itself: host and port.
     pub fn sent_by(&self) -> String {
-        match self.port {
-            Some(port) => format!("{}:{port}", self.host),
-            None => self.host.to_string(),
-        }
+        let mut out = String::new();
+        push_host_port(&mut out, &self.host, self.port);
+        out
     }
 
-    /// Where a response goes over UDP, if that is an address (RFC 3261 §18.2.2, RFC 3581 §4).
-    pub fn response_addr(&self) -> Option<SocketAddr> {
-        let port = self.rport().flatten().or(self.port).unwrap_or(5060);
-        match self.received() {
-            Some(ip) => Some(SocketAddr::new(ip, port)),
-            None => socket_addr(&self.host, port),
-        }
+    /// Where the answers to a request from `source` go: back on a connection; over UDP to the address that it
+    /// came from, at its port when that is asked for, and at the port written here otherwise (RFC 3261 §18.2.2,
+    /// RFC 3581 §4). Port 0 is nobody's: the source's is taken.
+    pub fn response_target(&self, transport: Transport, source: SocketAddr) -> SocketAddr {
+        let port = match self.rport() {
+            None if !transport.is_reliable() => self.port.unwrap_or(transport.default_port()),
+            None | Some(_) => 0,
+        };
+        SocketAddr::new(source.ip(), if port == 0 { source.port() } else { port })
     }
 }
 
@@ -116,8 +119,47 @@ impl FromStr for Via {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} ", self.transport)?;
-        write_host_port(f, &self.host, self.port)?;
-        write!(f, "{}", self.params)
+        f.write_str(&self.printed())
+    }
+}
+
+impl Print for Via {
+    fn print(&self, out: &mut String) {
+        out.push_str("SIP/2.0/");
+        out.push_str(&self.transport);
+        out.push(' ');
+        push_host_port(out, &self.host, self.port);
+        self.params.print(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 3261 §18.2.2, RFC 3581 §4: as a Via comes, and as it is once it is stamped.
+    #[test]
+    fn answers_go_where_the_top_via_and_its_source_say() {
+        let source: SocketAddr = "192.0.2.9:40000".parse().unwrap();
+        let table = [
+            ("SIP/2.0/UDP 192.0.2.9", 5060),
+            ("SIP/2.0/UDP 192.0.2.9:5070", 5070),
+            ("SIP/2.0/UDP phone.local:5070", 5070),
+            ("SIP/2.0/UDP 10.0.0.1:5070;received=203.0.113.9", 5070),
+            ("SIP/2.0/UDP 10.0.0.1:5070;rport", 40000),
+            ("SIP/2.0/UDP 10.0.0.1:5070;rport=9", 40000),
+            ("SIP/2.0/UDP 10.0.0.1:5070;rport=x", 40000),
+            ("SIP/2.0/UDP 192.0.2.9:0", 40000),
+            ("SIP/2.0/UDP 192.0.2.9:0;rport", 40000),
+        ];
+        for (text, port) in table {
+            let mut via = Via::parse(text).unwrap();
+            for _ in 0..2 {
+                let expected = SocketAddr::new(source.ip(), port);
+                assert_eq!(via.response_target(Transport::Udp, source), expected, "{via}");
+                assert_eq!(via.response_target(Transport::Tcp, source), source, "{via}");
+                via.stamp(source);
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! proved itself with the same request, and over the transport of the contact: nobody draws another's calls to
 //! themselves, and nothing leaves TLS.
 
-use super::Registrar;
+use super::{Registrar, enter, leave};
 use crate::message::Via;
 use crate::wire::Path;
 
@@ -24,7 +24,9 @@ impl Registrar {
             let same = binding.path.transport == path.transport && address == Some((ip, port).into());
             if same && !stands(binding.path) {
                 // What is kept on the disk stays: no connection outlives the process.
+                leave(&mut self.by_flow, binding);
                 binding.path = path;
+                enter(&mut self.by_flow, endpoint, binding);
             }
         }
     }

@@ -1,6 +1,5 @@
 //! What we describe.
 
-use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -8,6 +7,7 @@ use dialtone_core::{Codec, Description, Direction, Format};
 use serde::{Deserialize, Serialize};
 
 use super::RemoteSdp;
+use crate::message::Print;
 
 /// What we say about telephone events when nobody said more: the sixteen DTMF keys (RFC 4733 §2.4.1).
 const KEYS: &str = "0-15";
@@ -42,16 +42,6 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Of the answer to an offer: its lines, and its usable audio line as ours.
-    pub(super) fn of(offer: &RemoteSdp) -> Layout {
-        let lines = offer.media().iter().map(|media| Line {
-            kind: media.media_name.media.clone(),
-            protocol: media.media_name.protos.join("/"),
-            formats: media.media_name.formats.clone(),
-        });
-        Layout { lines: lines.collect(), audio: offer.usable().map(|(at, _)| at) }
-    }
-
     /// The same with an audio line of ours, added when there is none.
     pub(super) fn with_audio(mut self) -> Layout {
         if self.audio.is_none() {
@@ -71,27 +61,34 @@ pub fn offer(origin: Origin, local: &Description) -> Bytes {
 /// An answer: as many m-lines as the offer, in its order (RFC 3264 §6). The usable audio line gets
 /// `local`, every other is refused with port 0.
 pub fn answer(origin: Origin, local: &Description, offer: &RemoteSdp) -> Bytes {
-    write(origin, local, &Layout::of(offer))
+    write(origin, local, offer.layout())
 }
 
 /// Writes a description over a layout. By hand, as it is part of the turn that answers a call and has no
 /// choices: building the library's value first costs five times as much as the text.
 pub(super) fn write(origin: Origin, local: &Description, layout: &Layout) -> Bytes {
     let mut text = String::with_capacity(512);
-    // Writing to a string cannot fail.
-    let _ = session(&mut text, origin, local.rtp.ip());
+    session(&mut text, origin, local.rtp.ip());
     for (at, line) in layout.lines.iter().enumerate() {
-        let _ =
-            if layout.audio == Some(at) { audio(&mut text, local, line) } else { refused(&mut text, line) };
+        if layout.audio == Some(at) {
+            audio(&mut text, local, line);
+        } else {
+            refused(&mut text, line);
+        }
     }
     text.into()
 }
 
+/// Appends texts and numbers, one after the other.
+macro_rules! push {
+    ($out:expr, $($part:expr),*) => {{ $($part.print($out);)* }};
+}
+
 /// RFC 4566 §5: the lines of the session, in their order.
-fn session(text: &mut String, Origin { session_id, version }: Origin, ip: IpAddr) -> fmt::Result {
+fn session(text: &mut String, Origin { session_id, version }: Origin, ip: IpAddr) {
     let family = family(ip);
-    write!(text, "v=0\r\no=- {session_id} {version} IN {family} {ip}\r\ns=-\r\n")?;
-    write!(text, "c=IN {family} {ip}\r\nt=0 0\r\n")
+    push!(text, "v=0\r\no=- ", session_id, " ", version, " IN ", family, " ", ip);
+    push!(text, "\r\ns=-\r\nc=IN ", family, " ", ip, "\r\nt=0 0\r\n");
 }
 
 const fn family(ip: IpAddr) -> &'static str {
@@ -99,61 +96,63 @@ const fn family(ip: IpAddr) -> &'static str {
 }
 
 /// The m-line that carries our audio.
-fn audio(text: &mut String, local: &Description, line: &Line) -> fmt::Result {
-    write!(text, "m={} {} {}", line.kind, local.rtp.port(), line.protocol)?;
+fn audio(text: &mut String, local: &Description, line: &Line) {
+    push!(text, "m=", line.kind, " ", local.rtp.port(), " ", line.protocol);
     for format in &local.formats {
-        write!(text, " {}", format.payload_type)?;
+        push!(text, " ", format.payload_type);
     }
     text.push_str("\r\n");
     for format in &local.formats {
-        rtpmap(text, format)?;
-        fmtp(text, format)?;
+        rtpmap(text, format);
+        fmtp(text, format);
     }
     if let Some(ptime) = local.ptime_ms {
-        write!(text, "a=ptime:{ptime}\r\n")?;
+        push!(text, "a=ptime:", ptime, "\r\n");
     }
-    rtcp(text, local)?;
-    write!(text, "a={}\r\n", direction(local.direction))
+    rtcp(text, local);
+    push!(text, "a=", direction(local.direction), "\r\n");
 }
 
 /// An m-line that we do not take (RFC 3264 §6). The grammar wants one format at least, and refused lines
 /// may come without.
-fn refused(text: &mut String, line: &Line) -> fmt::Result {
+fn refused(text: &mut String, line: &Line) {
     let formats = if line.formats.is_empty() { "0".to_owned() } else { line.formats.join(" ") };
-    write!(text, "m={} 0 {} {formats}\r\n", line.kind, line.protocol)
+    push!(text, "m=", line.kind, " 0 ", line.protocol, " ", formats, "\r\n");
 }
 
-fn rtpmap(text: &mut String, format: &Format) -> fmt::Result {
+fn rtpmap(text: &mut String, format: &Format) {
     let codec = format.codec;
-    write!(text, "a=rtpmap:{} {}/{}", format.payload_type, codec.name(), codec.clock_rate())?;
+    push!(text, "a=rtpmap:", format.payload_type, " ", codec.name(), "/", codec.clock_rate());
     if codec.channels() > 1 {
-        write!(text, "/{}", codec.channels())?;
+        push!(text, "/", codec.channels());
     }
-    text.write_str("\r\n")
+    text.push_str("\r\n");
 }
 
 /// The format's parameters, without what could end the line.
-fn fmtp(text: &mut String, format: &Format) -> fmt::Result {
+fn fmtp(text: &mut String, format: &Format) {
     let keys = format.codec == Codec::TelephoneEvent;
     let printable = || format.fmtp.chars().filter(|c| !c.is_control());
     if printable().next().is_none() && !keys {
-        return Ok(());
+        return;
     }
-    write!(text, "a=fmtp:{} ", format.payload_type)?;
+    push!(text, "a=fmtp:", format.payload_type, " ");
     if printable().next().is_none() {
         text.push_str(KEYS);
     }
     text.extend(printable());
-    text.write_str("\r\n")
+    text.push_str("\r\n");
 }
 
 /// Where we take RTCP, when it is not where everybody expects it (RFC 3605 §2.1).
-fn rtcp(text: &mut String, local: &Description) -> fmt::Result {
+fn rtcp(text: &mut String, local: &Description) {
     let (rtp, rtcp) = (local.rtp, local.rtcp);
     match (rtcp.ip() == rtp.ip(), rtp.port().checked_add(1) == Some(rtcp.port())) {
-        (true, true) => Ok(()),
-        (true, false) => write!(text, "a=rtcp:{}\r\n", rtcp.port()),
-        (false, _) => write!(text, "a=rtcp:{} IN {} {}\r\n", rtcp.port(), family(rtcp.ip()), rtcp.ip()),
+        (true, true) => {}
+        (true, false) => push!(text, "a=rtcp:", rtcp.port(), "\r\n"),
+        (false, _) => {
+            push!(text, "a=rtcp:", rtcp.port(), " IN ", family(rtcp.ip()), " ", rtcp.ip(), "\r\n");
+        }
     }
 }
 

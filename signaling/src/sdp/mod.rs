@@ -1,7 +1,7 @@
 //! Session descriptions: SDP to and from [`dialtone_core::Description`] (RFC 3264, RFC 4566, RFC 3605).
 //!
-//! [`parse`] bounds and tidies a body and gives it to `rtc-sdp`, which loses nothing; what comes out is a
-//! [`RemoteSdp`] that keeps every m-line, so that an answer has them all in the same order. [`SdpWriter`]
+//! [`parse`] bounds and tidies a body and gives it to `rtc-sdp`; what comes out is a [`RemoteSdp`] that keeps
+//! every m-line, so that an answer has them all in the same order. [`SdpWriter`]
 //! writes offers and answers for one dialog and keeps the version in `o=` honest.
 //!
 //! Deliberately not here: which formats to accept (core decides), SRTP (`RTP/SAVP` is refused until there

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use dialtone_core::description::{FORMATS_MAX, Formats};
 use dialtone_core::{Codec, Description, Direction, Format};
@@ -11,77 +12,75 @@ use rtc_sdp::description::session::SessionDescription;
 use serde::{Deserialize, Serialize};
 
 use super::SdpError;
-use super::tidy::tidy;
+use super::local::{Layout, Line};
+use super::tidy::{MediaLine, tidy};
 
 /// The shortest and the longest packet that we are asked for and heed, milliseconds.
 const PTIME_MS: std::ops::RangeInclusive<u8> = 10..=120;
 
-/// A peer's whole session description.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// What matters of a peer's session description: its m-lines, in order, and the usable audio among them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteSdp {
-    session: SessionDescription,
+    /// Shared with the answers to it.
+    layout: Arc<Layout>,
+    description: Option<Description>,
 }
 
 /// Parses a body. See [`super`] for its bounds.
 pub fn parse(body: &[u8]) -> Result<RemoteSdp, SdpError> {
     let tidy = tidy(body)?;
     let parsed = SessionDescription::unmarshal(&mut Cursor::new(tidy.text.as_bytes()));
-    let mut session = parsed.map_err(|error| SdpError::Syntax(error.to_string()))?;
-    for (media, line) in session.media_descriptions.iter_mut().zip(tidy.media) {
-        media.media_name.media = line.kind;
-        media.media_name.formats = line.formats;
+    let session = parsed.map_err(|error| SdpError::Syntax(error.to_string()))?;
+    let mut layout = Layout::default();
+    let mut description = None;
+    for (at, (media, MediaLine { kind, formats })) in
+        session.media_descriptions.iter().zip(tidy.media).enumerate()
+    {
+        let line = Line { kind, protocol: media.media_name.protos.join("/"), formats };
+        if description.is_none() {
+            description = describe(&session, media, &line);
+            layout.audio = description.is_some().then_some(at);
+        }
+        layout.lines.push(line);
     }
-    Ok(RemoteSdp { session })
+    Ok(RemoteSdp { layout: Arc::new(layout), description })
 }
 
 impl RemoteSdp {
     /// Its first usable audio line: accepted (port not 0), plain RTP, an address that is no name and no
     /// group, and at least one voice codec that we know. `None` when there is none.
-    pub fn description(&self) -> Option<Description> {
-        self.usable().map(|(_, description)| description)
+    pub fn description(&self) -> Option<&Description> {
+        self.description.as_ref()
     }
 
-    /// The id and version of `o=`: the same version again means that nothing changed (RFC 3264 §8).
-    pub fn origin(&self) -> (u64, u64) {
-        (self.session.origin.session_id, self.session.origin.session_version)
+    /// Its m-lines, and which of them [`RemoteSdp::description`] is of.
+    pub(super) fn layout(&self) -> &Arc<Layout> {
+        &self.layout
     }
+}
 
-    /// Where the line of [`RemoteSdp::description`] stands among the m-lines, and the description.
-    pub(super) fn usable(&self) -> Option<(usize, Description)> {
-        let media = self.session.media_descriptions.iter().enumerate();
-        media.filter_map(|(at, media)| Some((at, self.describe(media)?))).next()
+/// What an m-line describes, if it can be used.
+fn describe(session: &SessionDescription, media: &MediaDescription, line: &Line) -> Option<Description> {
+    // RTP/SAVP and UDP/TLS/… need keys that we do not have.
+    let plain = |known: &str| line.protocol.eq_ignore_ascii_case(known);
+    if line.kind != "audio" || !["RTP/AVP", "RTP/AVPF"].into_iter().any(plain) {
+        return None;
     }
-
-    /// The m-lines, in order.
-    pub(super) fn media(&self) -> &[MediaDescription] {
-        &self.session.media_descriptions
-    }
-
-    fn describe(&self, media: &MediaDescription) -> Option<Description> {
-        let name = &media.media_name;
-        let protocol = name.protos.join("/").to_ascii_uppercase();
-        // RTP/SAVP and UDP/TLS/… need keys that we do not have.
-        if name.media != "audio" || !["RTP/AVP", "RTP/AVPF"].contains(&protocol.as_str()) {
-            return None;
-        }
-        let port = u16::try_from(name.port.value).ok().filter(|port| *port != 0)?;
-        let connection = media.connection_information.as_ref();
-        let ip = address(connection.or(self.session.connection_information.as_ref())?)?;
-        let formats = formats(media);
-        let description = Description {
-            rtp: SocketAddr::new(ip, port),
-            rtcp: rtcp(media, ip, port),
-            formats,
-            direction: direction(&media.attributes)
-                .or_else(|| direction(&self.session.attributes))
-                .unwrap_or_default(),
-            ptime_ms: value(media, "ptime")
-                .and_then(|ptime| ptime.trim().parse().ok())
-                .filter(|ptime| PTIME_MS.contains(ptime)),
-        };
-        description.voice().is_some().then_some(description)
-    }
+    let port = u16::try_from(media.media_name.port.value).ok().filter(|port| *port != 0)?;
+    let connection = media.connection_information.as_ref();
+    let ip = address(connection.or(session.connection_information.as_ref())?)?;
+    let description = Description {
+        rtp: SocketAddr::new(ip, port),
+        rtcp: rtcp(media, ip, port),
+        formats: formats(media, &line.formats),
+        direction: direction(&media.attributes)
+            .or_else(|| direction(&session.attributes))
+            .unwrap_or_default(),
+        ptime_ms: value(media, "ptime")
+            .and_then(|ptime| ptime.trim().parse().ok())
+            .filter(|ptime| PTIME_MS.contains(ptime)),
+    };
+    description.voice().is_some().then_some(description)
 }
 
 /// The address of a `c=`; `None` for names and groups.
@@ -115,9 +114,9 @@ fn direction(attributes: &[Attribute]) -> Option<Direction> {
 }
 
 /// The formats that we know, in the peer's order.
-fn formats(media: &MediaDescription) -> Formats {
+fn formats(media: &MediaDescription, numbers: &[String]) -> Formats {
     let mut formats = Formats::new();
-    for text in &media.media_name.formats {
+    for text in numbers {
         let Some(payload_type) = text.parse::<u8>().ok().filter(|payload_type| *payload_type < 128) else {
             continue;
         };
@@ -159,30 +158,4 @@ fn codec(media: &MediaDescription, payload_type: u8) -> Option<Codec> {
     all.into_iter().find(|codec| {
         codec.name().eq_ignore_ascii_case(name) && codec.clock_rate() == clock && codec.channels() == channels
     })
-}
-
-impl std::fmt::Display for RemoteSdp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.session.fmt(f)
-    }
-}
-
-impl From<RemoteSdp> for String {
-    fn from(sdp: RemoteSdp) -> Self {
-        sdp.session.marshal()
-    }
-}
-
-impl TryFrom<String> for RemoteSdp {
-    type Error = SdpError;
-
-    fn try_from(text: String) -> Result<Self, SdpError> {
-        parse(text.as_bytes())
-    }
-}
-
-impl PartialEq for RemoteSdp {
-    fn eq(&self, other: &RemoteSdp) -> bool {
-        self.session.marshal() == other.session.marshal()
-    }
 }

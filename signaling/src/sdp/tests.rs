@@ -15,7 +15,7 @@ fn sdp(media: &str) -> RemoteSdp {
 }
 
 fn describe(media: &str) -> Option<Description> {
-    sdp(media).description()
+    sdp(media).description().cloned()
 }
 
 fn format(codec: Codec, payload_type: u8, fmtp: &str) -> Format {
@@ -189,7 +189,8 @@ fn bodies_that_bend_the_grammar_are_read() {
     ];
     for body in table {
         let bytes: Vec<u8> = body.bytes().map(|byte| if byte == b'?' { 0xfc } else { byte }).collect();
-        let description = parse(&bytes).unwrap().description();
+        let parsed = parse(&bytes).unwrap();
+        let description = parsed.description();
         assert_eq!(
             description.map(|found| found.rtp.to_string()).as_deref(),
             Some("192.0.2.1:4000"),
@@ -282,7 +283,6 @@ fn an_answer_has_every_line_of_the_offer_in_its_place() {
     let mut writer = SdpWriter::new(ORIGIN);
     assert_eq!(writer.answer(&ours(), &offer), body);
     assert_eq!(writer.offer(&ours()), body);
-    assert_eq!(writer.origin(), ORIGIN);
 }
 
 #[test]
@@ -292,11 +292,13 @@ fn the_version_counts_changes() {
     assert_eq!(writer.offer(&ours()), first);
     let held = Description { direction: Direction::SendOnly, ..ours() };
     let second = writer.offer(&held);
-    assert_eq!(writer.origin().version, 2);
-    assert_eq!(parse(&second).unwrap().origin(), (77, 2));
+    assert_eq!(version(&second), "o=- 77 2 IN IP4 198.51.100.1");
     assert_eq!(writer.answer(&held, &sdp("m=audio 4000 RTP/AVP 8\n")), second);
-    assert_ne!(writer.offer(&ours()), first);
-    assert_eq!((writer.origin().version, writer.last().is_some()), (3, true));
+    assert_eq!(version(&writer.offer(&ours())), "o=- 77 3 IN IP4 198.51.100.1");
+}
+
+fn version(body: &[u8]) -> &str {
+    std::str::from_utf8(body).unwrap().lines().find(|line| line.starts_with("o=")).unwrap()
 }
 
 #[test]
@@ -304,8 +306,8 @@ fn a_dialog_without_audio_gets_a_line_of_its_own() {
     let mut writer = SdpWriter::new(ORIGIN);
     writer.answer(&ours(), &sdp("m=video 5000 RTP/AVP 96\n"));
     let lines = parse(&writer.offer(&ours())).unwrap();
-    assert_eq!(lines.description(), Some(Description { formats: said(&ours()), ..ours() }));
-    assert_eq!(lines.to_string().matches("m=").count(), 2);
+    assert_eq!(lines.description(), Some(&Description { formats: said(&ours()), ..ours() }));
+    assert_eq!(lines.layout().lines.len(), 2);
 }
 
 #[test]
@@ -370,20 +372,18 @@ proptest! {
     #[test]
     fn what_we_offer_is_what_is_read(local in description()) {
         let remote = parse(&offer(ORIGIN, &local)).unwrap();
-        prop_assert_eq!(remote.description(), Some(Description { formats: said(&local), ..local }));
+        prop_assert_eq!(remote.description(), Some(&Description { formats: said(&local), ..local }));
     }
 
     #[test]
-    fn a_body_parses_to_itself(local in description(), tail in "(m=[a-z]{1,6} [0-9]{1,4} [A-Z/]{1,3}x( [a-z0-9]{1,3}){0,3}\r\n(a=[a-z]{1,4}(:[ -~]{0,9}[!-~])?\r\n){0,3}){0,3}") {
+    fn an_answer_has_as_many_lines_as_its_offer(local in description(), tail in "(m=[a-z]{1,6} [0-9]{1,4} [A-Z/]{1,3}x( [a-z0-9]{1,3}){0,3}\r\n(a=[a-z]{1,4}(:[ -~]{0,9}[!-~])?\r\n){0,3}){0,3}") {
         let body = [&offer(ORIGIN, &local)[..], tail.as_bytes()].concat();
         if let Ok(remote) = parse(&body) {
-            let printed = remote.to_string();
-            prop_assert_eq!(parse(printed.as_bytes()).unwrap().to_string(), printed);
             let json = serde_json::to_string(&remote).unwrap();
             prop_assert_eq!(serde_json::from_str::<RemoteSdp>(&json).unwrap(), remote.clone());
             let answered = parse(&answer(ORIGIN, &local, &remote)).unwrap();
-            let count = |sdp: &RemoteSdp| sdp.to_string().matches("\r\nm=").count();
-            prop_assert_eq!(count(&answered), count(&remote));
+            let kinds = |sdp: &RemoteSdp| sdp.layout().lines.iter().map(|line| line.kind.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(kinds(&answered), kinds(&remote));
         }
     }
 

@@ -1,5 +1,7 @@
 //! Our descriptions in one dialog, one after the other.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dialtone_core::Description;
 use serde::{Deserialize, Serialize};
@@ -12,36 +14,33 @@ use super::local::{Layout, Origin, write};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SdpWriter {
     origin: Origin,
-    layout: Layout,
+    layout: Arc<Layout>,
     last: Option<Bytes>,
 }
 
 impl SdpWriter {
     /// A dialog's writer; `origin` is that of its first body.
     pub fn new(origin: Origin) -> Self {
-        SdpWriter { origin, layout: Layout::default(), last: None }
+        SdpWriter { origin, layout: Arc::default(), last: None }
     }
 
     /// An offer. Lines that an earlier answer refused stay refused in their places (RFC 3264 §8.2).
     pub fn offer(&mut self, local: &Description) -> Bytes {
-        self.layout = std::mem::take(&mut self.layout).with_audio();
+        if self.layout.audio.is_none() {
+            self.layout = Arc::new(Layout::clone(&self.layout).with_audio());
+        }
         self.write(local)
     }
 
     /// An answer to this offer; all lines but its usable audio line are refused.
     pub fn answer(&mut self, local: &Description, offer: &RemoteSdp) -> Bytes {
-        self.layout = Layout::of(offer);
+        self.layout = Arc::clone(offer.layout());
         self.write(local)
     }
 
-    /// What was sent last.
+    /// What was sent last: a refresh repeats it (RFC 4028 §7.4).
     pub fn last(&self) -> Option<&Bytes> {
         self.last.as_ref()
-    }
-
-    /// The origin of what was sent last.
-    pub fn origin(&self) -> Origin {
-        self.origin
     }
 
     fn write(&mut self, local: &Description) -> Bytes {

@@ -1,76 +1,127 @@
-//! A call of ours begins: the INVITE, and the way on which a binding is reached.
+//! A call of ours begins: the INVITE, over one of the ways to its device, and over the next when that way fails
+//! (RFC 5626 §7).
 
 use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegEvent, LegId, Now, Number, Party};
 
+use super::reach::Way;
 use super::{SipOutput, Stack};
-use crate::message::{Method, Name, Request, Scheme};
-use crate::registrar::Binding;
-use crate::ua::{Calling, Leg, State, next_hop};
-use crate::wire::{Path, Transport};
+use crate::message::{MAX_FORWARDS, Method, Name, Request};
+use crate::ua::{Ask, Calling, Leg, Reliability, State};
 
 impl Stack {
-    #[allow(clippy::too_many_arguments)] // one field of the command each
     pub(super) fn originate(
         &mut self,
         now: Now,
         id: LegId,
-        endpoint: Number,
-        contact: ContactId,
-        caller: &Party,
+        (endpoint, contact): (Number, ContactId),
+        (caller, referred_by): (&Party, Option<&Party>),
         offer: &Description,
         out: &mut Vec<SipOutput>,
     ) {
-        let binding = self.registrar.binding(&endpoint, contact).cloned();
         let by = HungUpBy::System;
         let refused = |cause| SipOutput::Leg { leg: id, event: LegEvent::HungUp { cause, by } };
-        let Some(binding) = binding else { return out.push(refused(Cause::SubscriberAbsent)) };
+        let ways = self.registrar.ways(&endpoint, contact);
+        if ways.is_empty() {
+            return out.push(refused(Cause::SubscriberAbsent));
+        }
         if self.legs.len() >= self.config.legs_max {
             self.refused += 1;
             return out.push(refused(Cause::Congestion));
         }
-        let Some(path) = self.way_to(&binding) else {
-            return out.push(refused(Cause::DestinationOutOfOrder));
+        let Some((way, left)) = self.first_way(&endpoint, ways, out) else {
+            // RFC 3261 §21.4.18: known, and not there.
+            return out.push(refused(Cause::SubscriberAbsent));
         };
         let session_id = self.tokens.session_id();
-        let mut leg = Leg::new(id, endpoint.clone(), session_id, State::Gone);
+        let subscriber = self.subscribers.by_number.get(&endpoint);
+        let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
+        let tag = self.tokens.tag();
         let identity = &self.config.identity;
         let mut from = identity.user(&caller.number, &caller.name);
-        from.set_tag(&self.tokens.tag());
-        let mut invite = Request::new(Method::Invite, binding.uri.clone());
+        from.set_tag(&tag);
+        let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
+        leg.at_source = way.at_source;
+        let mut invite = Request::new(Method::Invite, way.uri.clone());
         let headers = &mut invite.headers;
-        headers.push(Name::Via, identity.via(path, &self.tokens.branch()).to_string());
-        headers.push(Name::MaxForwards, "70");
-        headers.push(Name::From, from.to_string());
-        headers.push(Name::To, identity.user(&endpoint, "").to_string());
+        headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()));
+        way.routes.iter().for_each(|route| headers.push(Name::Route, route));
+        headers.push(Name::MaxForwards, MAX_FORWARDS);
+        headers.push(Name::From, from);
+        headers.push(Name::To, identity.user(&endpoint, ""));
         headers.push(Name::CallId, self.tokens.call_id());
-        headers.push(Name::CSeq, "1 INVITE");
-        headers.push(Name::Contact, identity.contact(path, &id.to_string(), &binding.uri));
+        headers.push(Name::CSeq, &b"1 INVITE"[..]);
+        headers.push(Name::Contact, identity.contact(way.path, id, &way.uri));
         headers.push(Name::UserAgent, identity.agent());
         identity.allow(headers);
+        identity.supported(headers, reliability);
+        if reliability == Reliability::Required {
+            headers.push(Name::Require, "100rel");
+        }
+        let ask = Ask::new(&self.config.calls);
+        ask.write(None, headers);
+        if let Some(referrer) = referred_by {
+            // RFC 3892 §3: who transferred, as we know them.
+            headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
+        }
         invite.set_body("application/sdp", leg.sdp.offer(offer));
-        let tx = self.tx.send(now.mono, invite.clone(), path, Some(id), &mut self.tx_out);
-        leg.state = State::Calling(Box::new(Calling::new(tx, invite, path)));
+        let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
+        let timer_c = now.mono + self.config.calls.timer_c;
+        let ways = (way.contact, left);
+        leg.state = State::Calling(Box::new(Calling::new(tx, invite, way.path, ways, ask, timer_c)));
         self.legs.insert(id, Box::new(leg));
     }
 
-    /// How to reach a binding: the way that its REGISTER came while that stands, its contact otherwise.
-    fn way_to(&self, binding: &Binding) -> Option<Path> {
-        let uri = binding.uri.parse().ok()?;
-        let transport = match Transport::named_by(&uri) {
-            // UDP is what a phone says that names nothing: it does not speak against its connection.
-            None | Some(Transport::Udp) if uri.scheme != Scheme::Sips => binding.path.transport,
-            // Who came over TLS is not called in the clear.
-            Some(Transport::Tcp) if binding.path.transport == Transport::Tls => Transport::Tls,
-            named => named?,
-        };
-        if transport == binding.path.transport && self.ways.stands(binding.path) {
-            return Some(next_hop(&uri, &[], binding.path));
+    /// The way that a call took has failed before its device said anything: the same call over the next one.
+    /// False when there is none, or when it is the call that failed.
+    pub(super) fn next_way(
+        &mut self,
+        now: Now,
+        id: LegId,
+        status: Option<u16>,
+        out: &mut Vec<SipOutput>,
+    ) -> bool {
+        let Some(leg) = self.legs.get(&id) else { return false };
+        let State::Calling(calling) = &leg.state else { return false };
+        let Some((mut invite, failed, left)) = calling.next_way(status) else { return false };
+        let endpoint = leg.endpoint.clone();
+        self.way_failed(&endpoint, failed, out);
+        let Some((way, left)) = self.first_way(&endpoint, left, out) else { return false };
+        // RFC 3261 §8.1.3.5: another attempt has the same Call-ID and From, and the next CSeq.
+        let cseq = invite.cseq().map_or(1, |cseq| cseq.number) + 1;
+        let identity = &self.config.identity;
+        invite.uri = way.uri.clone();
+        let headers = &mut invite.headers;
+        headers.set(Name::Via, identity.via(way.path, &self.tokens.branch()).to_string());
+        headers.set(Name::CSeq, format!("{cseq} INVITE"));
+        headers.set(Name::Contact, identity.contact(way.path, id, &way.uri));
+        headers.remove(&Name::Route);
+        way.routes.iter().for_each(|route| headers.push(Name::Route, route));
+        let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.at_source = way.at_source;
+            if let State::Calling(calling) = &mut leg.state {
+                calling.goes_by(tx, invite, way.path, (way.contact, left));
+            }
         }
-        // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
-        let remote = match transport {
-            Transport::Udp => next_hop(&uri, &[], binding.path).remote,
-            Transport::Tcp | Transport::Tls => transport.address_of(&uri)?,
-        };
-        self.ways.to(transport, remote, binding.path.local)
+        true
+    }
+
+    /// The first of these that leads somewhere, and what comes after it.
+    fn first_way(
+        &mut self,
+        endpoint: &str,
+        mut ways: Vec<ContactId>,
+        out: &mut Vec<SipOutput>,
+    ) -> Option<(Way, Vec<ContactId>)> {
+        while !ways.is_empty() {
+            let contact = ways.remove(0);
+            let way =
+                self.registrar.binding(endpoint, contact).and_then(|found| self.way_to(endpoint, found));
+            match way {
+                Some(way) => return Some((way, ways)),
+                None => self.way_failed(endpoint, contact, out),
+            }
+        }
+        None
     }
 }

@@ -1,20 +1,25 @@
 //! A request outside of what transactions and legs know: within a dialog, a registration, a call.
 //! RFC 3261 §8.2 in its own order: the method, what is required, who asks.
 
-use dialtone_core::{LegEvent, Now, Number, Party};
+use std::sync::Arc;
 
-use super::{Merge, SipOutput, Stack, publish, received};
+use dialtone_core::{LegEvent, Mono, Now, Number, Party};
+
+use super::{SipOutput, Stack, received};
 use crate::auth::challenge;
 use crate::message::{Method, Name, Request, Response};
-use crate::registrar::{Changes, Registration};
-use crate::transaction::TxId;
-use crate::ua::{Body, Leg, Offered, State};
+use crate::registrar::{Changes, Nat, Registration};
+use crate::transaction::{Lookup, TxId};
+use crate::ua::{Body, Dialog, Leg, Offered, State, admit};
 use crate::wire::{Credentials, Path};
+
+/// Extensions that a REGISTER may require: RFC 3327, RFC 5626, RFC 5627.
+const REGISTRAR: [&str; 3] = ["path", "outbound", "gruu"];
 
 impl Stack {
     /// The answer to what belongs to nothing that we know, and to a ping. Nobody had to prove anything to send
     /// it, so that it must not take a place in the table of transactions.
-    pub(super) fn answer_without_memory(&self, request: &Request) -> Option<Response> {
+    pub(super) fn answer_without_memory(&self, now: Mono, request: &Request, path: Path) -> Option<Response> {
         let in_dialog = || request.to().is_ok_and(|to| to.tag().is_some());
         let mut response = match &request.method {
             Method::Ack => return None,
@@ -22,6 +27,10 @@ impl Stack {
             Method::Cancel if self.tx.has_invite_of(request) => return None,
             Method::Cancel => Response::to(request, 481),
             _ if in_dialog() && self.dialog_of(request).is_some() => return None,
+            // A BYE that crossed ours is no mistake of whoever sent it.
+            _ if in_dialog() && self.ended.knows(now, request, path.remote.ip()) => {
+                Response::to(request, 200)
+            }
             _ if in_dialog() => Response::to(request, 481),
             Method::Options => match self.requires_too_much(request) {
                 Some(refusal) => refusal,
@@ -65,17 +74,24 @@ impl Stack {
                 return self.respond(now, tx, Response::to(&request, 481));
             }
             Method::Other(_) => return self.respond(now, tx, Response::to(&request, 501)),
+            // Only who talks can be transferred; nobody is called on another's behalf.
+            Method::Refer => {
+                return self.respond(
+                    now,
+                    tx,
+                    Response::to(&request, 403).with_reason("REFER Outside A Call"),
+                );
+            }
             // RFC 3261 §8.2.1: known, and not here; the answer's Allow says what is.
             Method::Prack
             | Method::Subscribe
             | Method::Notify
             | Method::Publish
             | Method::Info
-            | Method::Refer
             | Method::Message
             | Method::Update => return self.respond(now, tx, Response::to(&request, 405)),
         }
-        if self.offered.contains_key(&Merge::of(&request)) {
+        if self.offered.contains_key(&*Lookup::merged(&request)) {
             // RFC 3261 §8.2.2.2: a fork on the way brought the same call twice.
             return self.respond(now, tx, Response::to(&request, 482));
         }
@@ -88,6 +104,10 @@ impl Stack {
         }
         match self.authenticate(now, &request, path, credentials) {
             Err(response) => self.respond(now, tx, *response),
+            Ok(account) if self.policy(&account).is_some_and(|policy| !policy.allows(path.transport)) => {
+                let why = format!("Not Over {}", path.transport.via());
+                self.respond(now, tx, Response::to(&request, 403).with_reason(&why));
+            }
             Ok(account) if request.method == Method::Register => {
                 self.register(now, tx, &request, account, path, out);
             }
@@ -103,7 +123,10 @@ impl Stack {
     /// The refusal that a request is owed when it requires an extension that we do not have
     /// (RFC 3261 §8.2.2.3).
     fn requires_too_much(&self, request: &Request) -> Option<Response> {
-        let unsupported = self.config.identity.unsupported(request);
+        let mut unsupported = self.config.identity.unsupported(request);
+        if request.method == Method::Register {
+            unsupported.retain(|option| !REGISTRAR.iter().any(|known| known.eq_ignore_ascii_case(option)));
+        }
         if unsupported.is_empty() {
             return None;
         }
@@ -126,12 +149,9 @@ impl Stack {
         };
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, request.clone());
-        let Some(leg) = self.legs.get(&id) else { return };
-        let peer = match &leg.state {
-            State::Up(session) => session.dialog.path.remote.ip(),
-            State::Offered(offered) => offered.path.remote.ip(),
-            State::Calling(_) | State::Gone => return self.respond(now, tx, Response::to(&request, 481)),
-        };
+        let tag = request.from().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(peer) = leg.dialog(&tag).map(|dialog| dialog.path.remote.ip()) else { return };
         // The peer of the dialog is known by where it is; anybody else must prove who they are.
         if peer != path.remote.ip() {
             let endpoint = leg.endpoint.clone();
@@ -144,41 +164,8 @@ impl Stack {
                 return self.respond(now, tx, response);
             }
         }
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let State::Up(session) = &mut leg.state else {
-            // RFC 3261 §15: a caller may end an early dialog with BYE; nothing else is for here yet.
-            if request.method == Method::Bye {
-                self.respond(now, tx, Response::to(&request, 200));
-                return self.with_leg(now, id, out, |leg, desk| leg.cancelled(desk));
-            }
-            return self.respond(now, tx, Response::to(&request, 481));
-        };
-        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-        if !session.dialog.advances(cseq) {
-            return self.respond(now, tx, Response::to(&request, 500).with_reason("CSeq Out Of Order"));
-        }
-        if let Some(response) = self.requires_too_much(&request) {
-            return self.respond(now, tx, response);
-        }
-        match &request.method {
-            Method::Bye => self.with_leg(now, id, out, |leg, desk| leg.their_bye(desk, tx, &request, path)),
-            Method::Invite => {
-                self.with_leg(now, id, out, |leg, desk| leg.their_reinvite(desk, tx, request, path))
-            }
-            Method::Options => self.respond(now, tx, self.capabilities(&request)),
-            Method::Other(_) => self.respond(now, tx, Response::to(&request, 501)),
-            Method::Ack
-            | Method::Cancel
-            | Method::Register
-            | Method::Prack
-            | Method::Subscribe
-            | Method::Notify
-            | Method::Publish
-            | Method::Info
-            | Method::Refer
-            | Method::Message
-            | Method::Update => self.respond(now, tx, Response::to(&request, 405)),
-        }
+        let to = (request.method == Method::Refer).then(|| self.refer_to(&request));
+        self.with_leg(now, id, out, |leg, desk| leg.within(desk, tx, request, path, to));
     }
 
     fn register(
@@ -195,12 +182,19 @@ impl Stack {
         if address.as_ref() != Some(&account) {
             return self.respond(now, tx, Response::to(request, 403));
         }
-        let policy = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.contacts);
-        let asked =
-            Registration { tx, request, endpoint: &account, policy: policy.unwrap_or_default(), path };
+        let subscriber = self.subscribers.by_number.get(&account).cloned().unwrap_or_default();
+        let asked = Registration {
+            tx,
+            request,
+            endpoint: &account,
+            policy: subscriber.contacts,
+            nat: subscriber.reach.nat,
+            path,
+            identity: &self.config.identity,
+        };
         let mut changes = Changes::default();
         let answer = self.registrar.register(now.mono, &asked, &mut changes);
-        publish(changes, out);
+        self.publish(now, changes, false, out);
         if let Some(response) = answer {
             self.respond(now, tx, response);
         }
@@ -237,14 +231,38 @@ impl Stack {
             response.headers.push(Name::RetryAfter, "5");
             return self.respond(now, tx, response);
         }
-        let dialed = match invite.uri.parse() {
-            Ok(uri) => uri.user_decoded().map(|user| user.into_owned()).unwrap_or_default(),
-            Err(_) => return self.respond(now, tx, Response::to(&invite, 416)),
+        let Ok(uri) = invite.uri.parse() else {
+            return self.respond(now, tx, Response::to(&invite, 416));
+        };
+        // RFC 5627 §6.1: to one device and to no other.
+        let is_gruu = uri.params.has("gr") && self.config.identity.is_ours(&uri);
+        let (dialed, device) = match self.registrar.gruu(&uri).filter(|_| is_gruu) {
+            Some((endpoint, device)) => (endpoint, Some(device)),
+            None if is_gruu => return self.respond(now, tx, Response::to(&invite, 404)),
+            None => (uri.user_decoded().map(|user| user.into_owned()).unwrap_or_default(), None),
+        };
+        let subscriber = self.subscribers.by_number.get(&account);
+        let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
+        let admitted = match admit(&self.config.calls, reliability, &invite) {
+            Ok(admitted) => admitted,
+            Err(response) => return self.respond(now, tx, *response),
+        };
+        let (tag, rseq) = (self.tokens.tag(), self.tokens.below(1 << 30));
+        let nat = self.policy(&account).map(|policy| policy.nat).unwrap_or_default();
+        let at_source = nat.of(&invite, path) == Nat::Always;
+        let Ok(dialog) = Dialog::uas(&invite, path, at_source, &tag) else {
+            return self.respond(now, tx, Response::to(&invite, 400));
+        };
+        let replaces = match self.replaced(&invite) {
+            Ok(replaces) => replaces,
+            Err(response) => return self.respond(now, tx, *response),
         };
         let id = self.leg_ids.leg();
         let session_id = self.tokens.session_id();
-        let mut leg = Leg::new(id, account.clone(), session_id, State::Gone);
-        let offer = match leg.read_body(invite.headers.content_type(), &invite.body) {
+        let mut leg = Leg::new(id, account.clone(), tag.clone(), session_id, reliability);
+        leg.at_source = at_source;
+        leg.peer.heed(&invite.headers);
+        let offer = match leg.read_body(&invite.headers, &invite.body) {
             Body::Empty => None,
             Body::Audio(description) => Some(description),
             Body::Unusable(status, why) => {
@@ -260,16 +278,27 @@ impl Stack {
         received(out, id, path.remote, invite.clone());
         let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
         let caller = Party { number: account.clone(), name: name.unwrap_or_default() };
-        let has_offer = offer.is_some();
-        let tag = self.tokens.tag();
-        self.dialogs.insert(tag.clone(), id);
-        self.offered.insert(Merge::of(&invite), id);
-        leg.state = State::Offered(Box::new(Offered { tx, invite, path, tag, has_offer, provisional: None }));
+        self.dialogs.insert(tag, id);
+        let merged = Lookup::merged(&invite).share();
+        self.offered.insert(Arc::clone(&merged), id);
+        leg.offered = Some(merged);
+        let offered = Offered::new(tx, invite, dialog, admitted, offer.is_some(), rseq);
+        let early_offer = offered.early_offer();
+        leg.state = State::Offered(Box::new(offered));
         self.legs.insert(id, Box::new(leg));
         let ipv6 = path.remote.is_ipv6();
         out.push(SipOutput::Leg {
             leg: id,
-            event: LegEvent::Offered { endpoint: account, caller, dialed, offer, ipv6 },
+            event: LegEvent::Offered {
+                endpoint: account,
+                caller,
+                dialed,
+                device,
+                offer,
+                early_offer,
+                ipv6,
+                replaces,
+            },
         });
     }
 
@@ -309,7 +338,7 @@ impl Stack {
 
     fn capabilities(&self, request: &Request) -> Response {
         let mut response = Response::to(request, 200);
-        response.headers.push(Name::Accept, "application/sdp");
+        self.config.identity.capabilities(&mut response);
         response
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use super::Socket;
-use crate::message::Uri;
+use crate::message::RawUri;
 use crate::wire::{FlowId, Path, Transport};
 
 /// See the module.
@@ -18,8 +18,15 @@ pub(crate) struct Ways {
 impl Ways {
     /// Whether what a path names still is what it was when the path was learned.
     pub fn stands(&self, path: Path) -> bool {
+        // A socket that is bound to all addresses stands for each of them.
+        let address = |socket: &Socket| {
+            let (bound, named) = (socket.local, path.local);
+            bound == named
+                || bound.ip().is_unspecified()
+                    && (bound.port(), bound.is_ipv4()) == (named.port(), named.is_ipv4())
+        };
         let same = |socket: &Socket| {
-            (socket.transport, socket.flow, socket.local) == (Transport::Udp, path.flow, path.local)
+            (socket.transport, socket.flow) == (Transport::Udp, path.flow) && address(socket)
         };
         match path.transport {
             Transport::Udp => self.sockets.iter().any(same),
@@ -38,13 +45,35 @@ impl Ways {
 
     /// The way of a dialog. A connection that is gone cannot be called back at its source port: its peer
     /// listens where its contact says. A path without a connection opens one by itself.
-    pub fn still(&self, path: Path, target: &Uri) -> Path {
+    pub fn still(&self, path: Path, target: &RawUri) -> Path {
         if path.transport == Transport::Udp || path.flow == FlowId(0) || self.stands(path) {
             return path;
         }
-        path.transport
-            .address_of(target)
-            .and_then(|remote| self.to(path.transport, remote, path.local))
-            .unwrap_or(path)
+        let remote = target.parse().ok().and_then(|target| path.transport.address_of(&target));
+        remote.and_then(|remote| self.to(path.transport, remote, path.local)).unwrap_or(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_all_addresses_stands_for_each() {
+        let socket = |local: &str| Socket {
+            transport: Transport::Udp,
+            flow: FlowId(1),
+            local: local.parse().unwrap(),
+        };
+        let path = |local: &str| {
+            let remote = "192.0.2.9:5060".parse().unwrap();
+            Path { transport: Transport::Udp, flow: FlowId(1), local: local.parse().unwrap(), remote }
+        };
+        let stands = |bound: &str, named: &str| {
+            Ways { sockets: vec![socket(bound)], flows: HashSet::new() }.stands(path(named))
+        };
+        assert!(stands("192.0.2.1:5060", "192.0.2.1:5060") && stands("0.0.0.0:5060", "192.0.2.1:5060"));
+        assert!(!stands("192.0.2.2:5060", "192.0.2.1:5060") && !stands("0.0.0.0:5070", "192.0.2.1:5060"));
+        assert!(!stands("[::]:5060", "192.0.2.1:5060"));
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Action;
 use super::timing::{Timers, Timing};
-use crate::message::{Method, Name, Request, Response};
+use crate::message::{MAX_FORWARDS, Method, Name, Request, Response};
 use crate::wire::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +192,7 @@ fn ack(invite: &Request, response: &Response) -> Request {
     if let Some(via) = invite.headers.elements(&Name::Via).next() {
         ack.headers.push(Name::Via, bytes::Bytes::copy_from_slice(via));
     }
-    ack.headers.push(Name::MaxForwards, "70");
+    ack.headers.push(Name::MaxForwards, MAX_FORWARDS);
     ack.headers.copy(&Name::Route, &invite.headers);
     ack.headers.copy(&Name::From, &invite.headers);
     ack.headers.copy(&Name::To, &response.headers);

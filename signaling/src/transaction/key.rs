@@ -1,81 +1,107 @@
-//! Which transaction a message belongs to (RFC 3261 §17.1.3, §17.2.3), and what follows from a request
-//! alone: its CANCEL and the way of its answers.
+//! Which transaction a message belongs to (RFC 3261 §17.1.3, §17.2.3), and the CANCEL of an INVITE.
 
-use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
-use crate::message::{Method, Name, Request, Response};
-use crate::wire::{Path, Transport};
+use crate::message::{Host, MAX_FORWARDS, Method, Name, Request, Response, Via};
 
-/// Branch and method of a request of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ClientKey {
-    branch: String,
-    method: Method,
-}
+/// The key under which something stands that a message belongs to, made in place: most messages only look it up.
+pub(crate) struct Lookup(SmallVec<[u8; 96]>);
 
-impl ClientKey {
-    pub fn of_request(request: &Request) -> Option<ClientKey> {
-        let branch = request.via().ok()?.branch()?.to_owned();
-        Some(ClientKey { branch, method: request.method.clone() })
+/// Stands between the parts of a key, and in none of them.
+const END: u8 = 0;
+
+impl Lookup {
+    /// Branch and method of a request of ours.
+    pub fn client(request: &Request) -> Option<Lookup> {
+        Lookup::ours(request.via().ok()?, &request.method)
     }
 
-    pub fn of_response(response: &Response) -> Option<ClientKey> {
-        let branch = response.via().ok()?.branch()?.to_owned();
-        Some(ClientKey { branch, method: response.cseq().ok()?.method })
+    /// Branch and method of the request that a response answers.
+    pub fn response(response: &Response) -> Option<Lookup> {
+        Lookup::ours(response.via().ok()?, &response.cseq().ok()?.method)
     }
-}
 
-/// Branch, sent-by and method of a request of theirs; an ACK counts as its INVITE.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ServerKey {
-    branch: String,
-    sent_by: String,
-    method: Method,
-}
+    /// Branch, sent-by and method of a request of theirs; an ACK counts as its INVITE.
+    pub fn server(request: &Request) -> Option<Lookup> {
+        match &request.method {
+            Method::Ack => Lookup::theirs(request, &Method::Invite),
+            method => Lookup::theirs(request, method),
+        }
+    }
 
-impl ServerKey {
-    pub fn of(request: &Request) -> Option<ServerKey> {
+    /// The key of the INVITE that a CANCEL is about.
+    pub fn invite_of(cancel: &Request) -> Option<Lookup> {
+        Lookup::theirs(cancel, &Method::Invite)
+    }
+
+    /// What is the same in a request that came twice over different ways (RFC 3261 §8.2.2.2).
+    pub fn merged(request: &Request) -> Lookup {
+        let mut key = Lookup(SmallVec::new());
+        key.part(request.call_id().unwrap_or_default());
+        key.part(request.from().ok().and_then(|from| from.tag()).unwrap_or_default());
+        key.0.extend_from_slice(&request.cseq().map_or(0, |cseq| cseq.number).to_be_bytes());
+        key
+    }
+
+    /// The same, to be kept.
+    pub fn share(&self) -> Arc<[u8]> {
+        Arc::from(&*self.0)
+    }
+
+    fn ours(via: &Via, method: &Method) -> Option<Lookup> {
+        let mut key = Lookup(SmallVec::new());
+        key.part(via.branch()?);
+        key.part(method.as_str());
+        Some(key)
+    }
+
+    fn theirs(request: &Request, method: &Method) -> Option<Lookup> {
         let via = request.via().ok()?;
-        let method = match &request.method {
-            Method::Ack => Method::Invite,
-            other => other.clone(),
-        };
-        let branch = match via.branch() {
-            Some(branch) if via.has_cookie() => branch.to_owned(),
+        let mut key = Lookup(SmallVec::new());
+        key.part(method.as_str());
+        match via.branch() {
+            Some(branch) if via.has_cookie() => key.part(branch),
             // RFC 3261 §17.2.3: peers of RFC 2543 are told apart by what stays the same in an INVITE, its
             // retransmissions, its ACK and its CANCEL.
-            Some(_) | None => format!(
-                "2543 {} {} {} {}",
-                request.call_id().ok()?,
-                request.cseq().ok()?.number,
-                request.from().ok()?.tag().unwrap_or_default(),
-                request.uri.as_str(),
-            ),
-        };
-        Some(ServerKey { branch, sent_by: via.sent_by(), method })
+            Some(_) | None => {
+                key.part("2543");
+                key.part(request.call_id().ok()?);
+                key.0.extend_from_slice(&request.cseq().ok()?.number.to_be_bytes());
+                key.part(request.from().ok()?.tag().unwrap_or_default());
+                key.part(request.uri.as_str());
+            }
+        }
+        match &via.host {
+            Host::Domain(name) => key.part(name),
+            // No name has these bytes, so that none is taken for an address.
+            Host::V4(ip) => {
+                key.0.push(4 | 0x80);
+                key.0.extend_from_slice(&ip.octets());
+            }
+            Host::V6(ip) => {
+                key.0.push(6 | 0x80);
+                key.0.extend_from_slice(&ip.octets());
+            }
+        }
+        key.0.extend(via.port.into_iter().flat_map(u16::to_be_bytes));
+        Some(key)
     }
 
-    /// The key of the INVITE that a CANCEL with this key is about.
-    pub fn invite(&self) -> ServerKey {
-        ServerKey { method: Method::Invite, ..self.clone() }
+    fn part(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(END);
     }
 }
 
-/// RFC 3261 §18.2.2 and RFC 3581 §4: an answer goes back over the connection; on UDP to where the
-/// request came from, at the port it asks for.
-pub(super) fn response_path(request: &Request, path: Path) -> Path {
-    let Ok(via) = request.via() else { return path };
-    match path.transport {
-        Transport::Tcp | Transport::Tls => path,
-        Transport::Udp => match via.rport() {
-            Some(_) => path,
-            None => {
-                let port = via.port.unwrap_or(path.transport.default_port());
-                Path { remote: SocketAddr::new(path.remote.ip(), port), ..path }
-            }
-        },
+impl Deref for Lookup {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -85,7 +111,7 @@ pub(super) fn cancel(invite: &Request) -> Request {
     if let Some(via) = invite.headers.elements(&Name::Via).next() {
         cancel.headers.push(Name::Via, Bytes::copy_from_slice(via));
     }
-    cancel.headers.push(Name::MaxForwards, "70");
+    cancel.headers.push(Name::MaxForwards, MAX_FORWARDS);
     for name in [Name::Route, Name::From, Name::To, Name::CallId] {
         cancel.headers.copy(&name, &invite.headers);
     }

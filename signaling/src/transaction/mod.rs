@@ -8,7 +8,9 @@ mod client;
 mod invite_client;
 mod invite_server;
 mod key;
+mod output;
 mod server;
+mod table;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -16,17 +18,20 @@ mod timing;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use dialtone_core::{LegId, Mono};
+use dialtone_core::{IdMap, LegId, Mono};
 use serde::{Deserialize, Serialize};
 
 use self::client::Client;
 pub(crate) use self::invite_client::Answerer;
 use self::invite_client::InviteClient;
 use self::invite_server::InviteServer;
-use self::key::{ClientKey, ServerKey};
+pub(crate) use self::key::Lookup;
+pub use self::output::TxOutput;
 use self::server::Server;
+use self::table::{Key, Machine, Transaction};
 pub use self::timing::Timing;
 use crate::message::{Message, Method, Name, Request, Response};
 use crate::wire::{Credentials, Path, Ticket, Transmit};
@@ -51,105 +56,8 @@ enum Action {
     Done,
 }
 
-/// What the layer tells its user.
-#[derive(Debug)]
-pub enum TxOutput {
-    /// Put this on the wire.
-    Transmit {
-        /// The leg that it serves.
-        owner: Option<LegId>,
-        /// What and where to.
-        transmit: Transmit,
-    },
-    /// A new request, which `tx` will answer.
-    Request {
-        /// Its server transaction.
-        tx: TxId,
-        /// The request.
-        request: Request,
-        /// From where.
-        path: Path,
-        /// What its credentials are worth.
-        credentials: Credentials,
-    },
-    /// An ACK that belongs to no transaction: the one to a 2xx.
-    Ack {
-        /// The ACK.
-        request: Request,
-        /// From where.
-        path: Path,
-    },
-    /// A CANCEL, which `tx` will answer: 200 when there is such an INVITE, whatever becomes of it, and
-    /// 481 otherwise (RFC 3261 §9.2).
-    Cancel {
-        /// Its server transaction.
-        tx: TxId,
-        /// The INVITE that is to be cancelled.
-        invite: Option<TxId>,
-        /// The leg that the INVITE serves.
-        owner: Option<LegId>,
-        /// Who sent it.
-        peer: SocketAddr,
-        /// The CANCEL.
-        request: Request,
-    },
-    /// A message of a leg that a transaction took, whether or not anybody else hears of it: a repetition,
-    /// an ACK to a refusal, an answer. For traces.
-    Seen {
-        /// The leg that it serves.
-        owner: LegId,
-        /// Who sent it.
-        peer: SocketAddr,
-        /// The message.
-        message: Message,
-    },
-    /// A client transaction was answered.
-    Response {
-        /// The transaction.
-        tx: TxId,
-        /// The leg that it serves.
-        owner: Option<LegId>,
-        /// The answer.
-        response: Response,
-    },
-    /// A client transaction ended without a final answer.
-    Timeout {
-        /// The transaction.
-        tx: TxId,
-        /// The leg that it serves.
-        owner: Option<LegId>,
-        /// Whether the transport failed, rather than time ran out.
-        unreachable: bool,
-    },
-}
-
-enum Machine {
-    InviteClient(InviteClient),
-    Client(Client),
-    InviteServer(InviteServer),
-    Server(Server),
-}
-
-impl Machine {
-    /// Whether its peer owes us something.
-    fn waits(&self) -> bool {
-        match self {
-            Machine::InviteClient(client) => client.waits(),
-            Machine::Client(client) => client.waits(),
-            Machine::InviteServer(server) => server.waits(),
-            Machine::Server(_) => false,
-        }
-    }
-}
-
-struct Transaction {
-    machine: Machine,
-    path: Path,
-    owner: Option<LegId>,
-    client_key: Option<ClientKey>,
-    server_key: Option<ServerKey>,
-    scheduled: Option<Mono>,
-}
+/// Transactions that tables have room for from the start: growing one moves all of it within some turn.
+const RESERVED_MAX: usize = 1 << 16;
 
 /// Every transaction of this machine.
 pub struct Transactions {
@@ -157,11 +65,13 @@ pub struct Transactions {
     limit: usize,
     next: u64,
     /// Boxed, so that the table stays small: growing it is part of some turn.
-    all: HashMap<TxId, Box<Transaction>>,
+    all: IdMap<TxId, Box<Transaction>>,
     waiting: usize,
-    clients: HashMap<ClientKey, TxId>,
-    servers: HashMap<ServerKey, TxId>,
+    clients: HashMap<Arc<[u8]>, TxId>,
+    servers: HashMap<Arc<[u8]>, TxId>,
     deadlines: BinaryHeap<Reverse<(Mono, TxId)>>,
+    /// What the machine that is being driven asks for; empty between calls.
+    actions: Vec<Action>,
     /// Requests that were refused because the table was full.
     refused: u64,
 }
@@ -169,15 +79,17 @@ pub struct Transactions {
 impl Transactions {
     /// An empty layer that holds at most `limit` transactions.
     pub fn new(timing: Timing, limit: usize) -> Self {
+        let room = limit.min(RESERVED_MAX);
         Transactions {
             timing,
             limit,
             next: 1, // ticket 0 means that nobody cares
-            all: HashMap::new(),
+            all: IdMap::with_capacity_and_hasher(room, Default::default()),
             waiting: 0,
-            clients: HashMap::new(),
-            servers: HashMap::new(),
-            deadlines: BinaryHeap::new(),
+            clients: HashMap::with_capacity(room),
+            servers: HashMap::with_capacity(room),
+            deadlines: BinaryHeap::with_capacity(room),
+            actions: Vec::new(),
             refused: 0,
         }
     }
@@ -216,8 +128,8 @@ impl Transactions {
         credentials: Credentials,
         out: &mut Vec<TxOutput>,
     ) {
-        let Some(key) = ServerKey::of(&request) else { return };
-        if let Some(&tx) = self.servers.get(&key) {
+        let Some(key) = Lookup::server(&request) else { return };
+        if let Some(&tx) = self.servers.get(&*key) {
             let acks = request.method == Method::Ack;
             if acks && self.is_accepted(tx) {
                 // RFC 6026 §7.1: an ACK to a 2xx is the dialog's, also from a peer that repeats the branch.
@@ -240,12 +152,12 @@ impl Transactions {
                 response.headers.push(Name::RetryAfter, "5");
                 self.answer_and_forget(&request, path, response, out);
             }
-            Method::Cancel => self.cancel(request, key, path, out),
+            Method::Cancel => self.cancel(request, &key, path, out),
             _ => {
-                let (tx, actions) = self.add_server(&request, key, path);
+                let tx = self.add_server(&request, &key, path);
                 // First, so that whoever draws the ladder knows the leg before its 100 leaves.
                 out.push(TxOutput::Request { tx, request, path, credentials });
-                self.carry_out(tx, actions, out);
+                self.started(tx, out);
             }
         }
     }
@@ -253,8 +165,7 @@ impl Transactions {
     /// A response arrived. One that no transaction waits for is dropped (RFC 3261 §18.1.2), unless it is
     /// a late 2xx of a fork, which its transaction still takes in its Accepted state.
     pub fn response(&mut self, now: Mono, response: Response, out: &mut Vec<TxOutput>) {
-        let Some(tx) = ClientKey::of_response(&response).and_then(|key| self.clients.get(&key)).copied()
-        else {
+        let Some(tx) = Lookup::response(&response).and_then(|key| self.clients.get(&*key)).copied() else {
             return;
         };
         if let Some(peer) = self.all.get(&tx).map(|transaction| transaction.path.remote) {
@@ -276,29 +187,26 @@ impl Transactions {
         owner: Option<LegId>,
         out: &mut Vec<TxOutput>,
     ) -> TxId {
-        let client_key = ClientKey::of_request(&request);
-        let mut actions = Vec::new();
+        let key = Key::Client(Lookup::client(&request).map(|key| key.share()));
         let reliable = path.transport.is_reliable();
         let machine = if request.method == Method::Invite {
-            Machine::InviteClient(InviteClient::start(now, self.timing, reliable, request, &mut actions))
+            Machine::InviteClient(InviteClient::start(now, self.timing, reliable, request, &mut self.actions))
         } else {
-            Machine::Client(Client::start(now, self.timing, reliable, &request, &mut actions))
+            Machine::Client(Client::start(now, self.timing, reliable, &request, &mut self.actions))
         };
-        let tx = self.add(machine, (path, owner), client_key, None);
-        self.waiting += 1;
-        self.carry_out(tx, actions, out);
-        self.schedule(tx);
+        let tx = self.add(machine, path, owner, key);
+        self.started(tx, out);
         tx
     }
 
     /// Whether a request repeats one that has its transaction.
     pub fn knows(&self, request: &Request) -> bool {
-        ServerKey::of(request).is_some_and(|key| self.servers.contains_key(&key))
+        Lookup::server(request).is_some_and(|key| self.servers.contains_key(&*key))
     }
 
     /// Whether there is an INVITE that this CANCEL is about.
     pub fn has_invite_of(&self, cancel: &Request) -> bool {
-        ServerKey::of(cancel).is_some_and(|key| self.servers.contains_key(&key.invite()))
+        Lookup::invite_of(cancel).is_some_and(|key| self.servers.contains_key(&*key))
     }
 
     /// Answers a request. A transaction that is over takes no answer.
@@ -387,15 +295,7 @@ impl Transactions {
 
     /// Fires every timer that is due.
     pub fn expire(&mut self, now: Mono, out: &mut Vec<TxOutput>) {
-        while let Some(&Reverse((at, tx))) = self.deadlines.peek()
-            && at <= now
-        {
-            self.deadlines.pop();
-            match self.all.get_mut(&tx) {
-                Some(transaction) if transaction.scheduled == Some(at) => transaction.scheduled = None,
-                // It has been over or scheduled earlier since.
-                Some(_) | None => continue,
-            }
+        while let Some(tx) = self.next_due(now) {
             self.drive(tx, out, |machine, actions| match machine {
                 Machine::InviteClient(client) => client.expire(now, actions),
                 Machine::Client(client) => client.expire(now, actions),
@@ -426,34 +326,32 @@ impl Transactions {
         out: &mut Vec<TxOutput>,
     ) {
         // RFC 3261 §8.2.7: without memory, and yet the same for each repetition.
-        if let Some(branch) = request.via().ok().and_then(|via| via.branch().map(str::to_owned)) {
+        if let Some(branch) = request.via().ok().and_then(|via| via.branch()) {
             response.tag_to(|| branch);
         }
         let transmit = Transmit {
-            path: key::response_path(request, path),
+            path: response_path(request, path),
             payload: response.to_bytes(),
             ticket: Ticket::default(),
         };
         out.push(TxOutput::Transmit { owner: None, transmit });
     }
 
-    fn cancel(&mut self, request: Request, key: ServerKey, path: Path, out: &mut Vec<TxOutput>) {
-        let invite = self.servers.get(&key.invite()).copied();
-        let (tx, _) = self.add_server(&request, key, path);
+    fn cancel(&mut self, request: Request, key: &Lookup, path: Path, out: &mut Vec<TxOutput>) {
+        let invite = Lookup::invite_of(&request).and_then(|key| self.servers.get(&*key)).copied();
+        let tx = self.add_server(&request, key, path);
         let owner = invite.and_then(|invite| self.owner(invite));
         out.push(TxOutput::Cancel { tx, invite, owner, peer: path.remote, request });
     }
 
-    fn add_server(&mut self, request: &Request, key: ServerKey, path: Path) -> (TxId, Vec<Action>) {
-        let mut actions = Vec::new();
+    fn add_server(&mut self, request: &Request, key: &Lookup, path: Path) -> TxId {
         let reliable = path.transport.is_reliable();
         let machine = if request.method == Method::Invite {
-            Machine::InviteServer(InviteServer::start(self.timing, reliable, request, &mut actions))
+            Machine::InviteServer(InviteServer::start(self.timing, reliable, request, &mut self.actions))
         } else {
             Machine::Server(Server::start(self.timing, reliable))
         };
-        let tx = self.add(machine, (key::response_path(request, path), None), None, Some(key));
-        (tx, actions)
+        self.add(machine, response_path(request, path), None, Key::Server(key.share()))
     }
 
     fn is_accepted(&self, tx: TxId) -> bool {
@@ -472,92 +370,12 @@ impl Transactions {
             out.push(TxOutput::Seen { owner, peer, message: message.clone().into() });
         }
     }
+}
 
-    fn add(
-        &mut self,
-        machine: Machine,
-        (path, owner): (Path, Option<LegId>),
-        client_key: Option<ClientKey>,
-        server_key: Option<ServerKey>,
-    ) -> TxId {
-        let tx = TxId(self.next);
-        self.next += 1;
-        self.clients.extend(client_key.clone().map(|key| (key, tx)));
-        self.servers.extend(server_key.clone().map(|key| (key, tx)));
-        self.all.insert(
-            tx,
-            Box::new(Transaction { machine, path, owner, client_key, server_key, scheduled: None }),
-        );
-        tx
-    }
-
-    fn drive(
-        &mut self,
-        tx: TxId,
-        out: &mut Vec<TxOutput>,
-        what: impl FnOnce(&mut Machine, &mut Vec<Action>),
-    ) {
-        let Some(transaction) = self.all.get_mut(&tx) else { return };
-        let mut actions = Vec::new();
-        self.waiting -= usize::from(transaction.machine.waits());
-        what(&mut transaction.machine, &mut actions);
-        self.waiting += usize::from(transaction.machine.waits());
-        self.carry_out(tx, actions, out);
-        self.schedule(tx);
-    }
-
-    fn carry_out(&mut self, tx: TxId, actions: Vec<Action>, out: &mut Vec<TxOutput>) {
-        for action in actions {
-            match action {
-                Action::Send(payload) => {
-                    if let Some(transaction) = self.all.get(&tx) {
-                        let transmit = Transmit { path: transaction.path, payload, ticket: Ticket(tx.0) };
-                        out.push(TxOutput::Transmit { owner: transaction.owner, transmit });
-                    }
-                }
-                Action::Respond(response) => {
-                    if let Some(transaction) = self.all.get(&tx) {
-                        out.push(TxOutput::Response { tx, owner: transaction.owner, response });
-                    }
-                }
-                Action::Timeout => self.ended_unanswered(tx, false, out),
-                Action::Failed => self.ended_unanswered(tx, true, out),
-                Action::Done => self.forget(tx),
-            }
-        }
-    }
-
-    /// Only a client's user waits for something; a server's learns from its dialog.
-    fn ended_unanswered(&self, tx: TxId, unreachable: bool, out: &mut Vec<TxOutput>) {
-        if self.all.get(&tx).is_some_and(|transaction| transaction.client_key.is_some()) {
-            out.push(TxOutput::Timeout { tx, owner: self.owner(tx), unreachable });
-        }
-    }
-
-    fn forget(&mut self, tx: TxId) {
-        if let Some(transaction) = self.all.remove(&tx) {
-            if let Some(key) = transaction.client_key {
-                self.clients.remove(&key);
-            }
-            if let Some(key) = transaction.server_key {
-                self.servers.remove(&key);
-            }
-        }
-    }
-
-    fn schedule(&mut self, tx: TxId) {
-        let Some(transaction) = self.all.get_mut(&tx) else { return };
-        let deadline = match &transaction.machine {
-            Machine::InviteClient(client) => client.deadline(),
-            Machine::Client(client) => client.deadline(),
-            Machine::InviteServer(server) => server.deadline(),
-            Machine::Server(server) => server.deadline(),
-        };
-        if let Some(at) = deadline
-            && transaction.scheduled.is_none_or(|scheduled| at < scheduled)
-        {
-            transaction.scheduled = Some(at);
-            self.deadlines.push(Reverse((at, tx)));
-        }
+/// The way of the answers to a request that came this way.
+fn response_path(request: &Request, path: Path) -> Path {
+    match request.via() {
+        Ok(via) => Path { remote: via.response_target(path.transport, path.remote), ..path },
+        Err(_) => path,
     }
 }

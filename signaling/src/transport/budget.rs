@@ -1,40 +1,62 @@
-//! How much a source may have in a second: a table of fixed size that no flood can grow.
+//! How much somebody may have in a while: token buckets in a table of fixed size that no flood can grow.
 
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dialtone_core::Mono;
 
-/// Sources share slots by a keyed hash; two that collide share a budget.
-const SLOTS: usize = 4096;
+/// Buckets. Keys share them by a keyed hash; two that fall together share what is in it.
+const SLOTS: usize = 16_384;
 
-/// One budget per source and second.
+/// One bucket per key, full at first.
 pub(super) struct Budget {
-    per_second: u32,
+    /// Until one more token is there, nanoseconds.
+    interval: u64,
+    /// Until an empty bucket is full, nanoseconds.
+    refill: u64,
     hasher: RandomState,
-    /// The second in the upper half, what was taken within it in the lower.
+    /// When each will be full again, nanoseconds.
     slots: Box<[AtomicU64]>,
 }
 
 impl Budget {
-    /// So much per second and source.
+    /// So much per second and key, and as much at once.
     pub(super) fn new(per_second: u32) -> Budget {
-        let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
-        Budget { per_second, hasher: RandomState::new(), slots }
+        Budget::with_burst(per_second, per_second)
     }
 
-    /// Whether `source` may have one more now; takes it.
-    pub(super) fn take(&self, source: IpAddr, now: Mono) -> bool {
-        let second = (now.as_nanos() / 1_000_000_000) & u64::from(u32::MAX);
-        let hash = self.hasher.hash_one(source);
-        let Some(slot) = self.slots.get(hash as usize % SLOTS) else { return false };
-        let spend = |value: u64| {
-            let spent = if value >> 32 == second { value & u64::from(u32::MAX) } else { 0 };
-            (spent < u64::from(self.per_second)).then_some(second << 32 | (spent + 1))
-        };
-        slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
+    /// So much per second and key, and `burst` at once.
+    pub(super) fn with_burst(per_second: u32, burst: u32) -> Budget {
+        let interval = 1_000_000_000 / u64::from(per_second.max(1));
+        Budget {
+            interval,
+            refill: interval * u64::from(burst),
+            hasher: RandomState::new(),
+            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Whether `key` may have one more now; takes it.
+    pub(super) fn take(&self, key: &impl Hash, now: Mono) -> bool {
+        let spend = |full_at| self.after(full_at, now);
+        self.slot(key)
+            .is_some_and(|slot| slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok())
+    }
+
+    /// Whether `key` might have one more now.
+    pub(super) fn has(&self, key: &impl Hash, now: Mono) -> bool {
+        self.slot(key).is_some_and(|slot| self.after(slot.load(Ordering::Relaxed), now).is_some())
+    }
+
+    /// When a bucket that will be full at `full_at` will be, with one token less.
+    fn after(&self, full_at: u64, now: Mono) -> Option<u64> {
+        let after = full_at.max(now.as_nanos()) + self.interval;
+        (after - now.as_nanos() <= self.refill).then_some(after)
+    }
+
+    fn slot(&self, key: &impl Hash) -> Option<&AtomicU64> {
+        self.slots.get(self.hasher.hash_one(key) as usize % SLOTS)
     }
 }
 
@@ -43,12 +65,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_gets_its_share_each_second() {
+    fn a_bucket_fills_again_as_time_goes_by() {
         let budget = Budget::new(2);
-        let source = IpAddr::from([192, 0, 2, 1]);
-        let steps = [(0, true), (10, true), (999, false), (1000, true), (1001, true), (1002, false)];
+        let steps = [
+            (0, true),
+            (10, true),
+            (11, false),
+            (499, false),
+            (500, true),
+            (501, false),
+            (2000, true),
+            (2000, true),
+            (2000, false),
+        ];
         for (at_ms, given) in steps {
-            assert_eq!(budget.take(source, Mono::from_millis(at_ms)), given, "{at_ms}");
+            let now = Mono::from_millis(at_ms);
+            assert_eq!(budget.has(&"a", now), given, "{at_ms}");
+            assert_eq!(budget.take(&"a", now), given, "{at_ms}");
         }
+        let burst = Budget::with_burst(1, 3);
+        let taken = (0..10).filter(|_| burst.take(&"a", Mono::ZERO)).count();
+        assert_eq!((taken, burst.take(&"a", Mono::from_millis(1000))), (3, true));
     }
 }

@@ -179,7 +179,9 @@ impl Peer<'_> {
         };
         self.hub.metrics.received(self.path.transport).add();
         let arrival = self.hub.arrival(self.path.transport, self.path.remote);
-        let (admission, alarm) = self.hub.gate.admit(message, arrival);
+        let Some(standing) = self.hub.gate.inspect(&message, arrival) else { return true };
+        let open = |class| self.hub.sink.is_open(class, arrival.now.mono);
+        let (admission, alarm) = self.hub.gate.admit(message, arrival, standing, open);
         self.hub.alarm(alarm);
         match admission {
             Admission::Drop => true,

@@ -2,14 +2,17 @@
 //! spot, or dropped.
 //!
 //! ```text
-//! bytes ─▶ parse ─▶ stamp Via ─▶ check ─▶ authenticate ─▶ Deliver
-//!            └─ 400, 505, 513 … ──┘            └─ 401, 503        (stateless, RFC 3261 §8.2.7)
+//! bytes ─▶ guard ─▶ parse ─▶ stamp Via ─▶ check ─▶ stack behind? ─▶ authenticate ─▶ Deliver
+//!            └─ dropped  └─ 400, 505, 513 … ──┘       └─ 503             └─ 401, 503   (stateless, RFC 3261 §8.2.7)
 //! ```
 //!
 //! The To tag of a stateless answer is a keyed hash of the request, so a retransmission gets the same one and
 //! the ACK to it is known when it comes.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,11 +21,12 @@ use bytes::Bytes;
 use dialtone_core::Now;
 
 use super::budget::Budget;
+use super::guard::{Guard, Standing};
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::sink::Class;
-use super::via::{response_target, stamp_via};
-use crate::auth::{Accounts, Claim, NonceKey, Throttle, Verdict, challenge};
+use super::via::stamp_via;
+use crate::auth::{Accounts, Claim, NonceKey, Throttle, Verdict, challenge, network};
 use crate::message::{Fault, Message, Method, Name, ParseError, Request, Response, Via};
 use crate::wire::{Credentials, Transport, TransportEvent};
 
@@ -71,11 +75,16 @@ impl Arrival {
 pub(super) struct Gate {
     accounts: RwLock<Arc<Accounts>>,
     key: NonceKey,
+    pub(super) guard: Guard,
     throttle: Mutex<Throttle>,
     refusals: Budget,
-    challenges: Budget,
+    /// 503s: a phone that is told when to come again does not try on.
+    sheds: Budget,
+    /// New requests of each account and address.
+    requests: Budget,
     salt: AtomicU32,
-    shed_retry_after: Duration,
+    shed_retry_after: RangeInclusive<u64>,
+    spread: RandomState,
     metrics: Arc<Metrics>,
 }
 
@@ -97,12 +106,15 @@ impl Gate {
     ) -> Gate {
         Gate {
             accounts: RwLock::new(accounts),
+            guard: Guard::new(key.clone(), limits, metrics.clone()),
             key,
             throttle: Mutex::new(Throttle::default().with_policy(limits.throttle)),
             refusals: Budget::new(limits.refusals_per_second),
-            challenges: Budget::new(limits.challenges_per_second),
+            sheds: Budget::new(limits.challenges_per_second),
+            requests: Budget::new(limits.requests_per_account),
             salt: AtomicU32::new(0),
-            shed_retry_after: limits.shed_retry_after,
+            shed_retry_after: limits.shed_retry_after.clone(),
+            spread: RandomState::new(),
             metrics,
         }
     }
@@ -116,13 +128,24 @@ impl Gate {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Decides about one message. The event, if any, tells of a failure to authenticate.
-    pub(super) fn admit(&self, datagram: Bytes, arrival: Arrival) -> (Admission, Option<TransportEvent>) {
+    /// Whether a message is worth [`Gate::admit`]; `None` drops it. Allocates nothing.
+    pub(super) fn inspect(&self, message: &[u8], arrival: Arrival) -> Option<Standing> {
+        self.guard.inspect(message, arrival, self.accounts().realm())
+    }
+
+    /// Decides about one message. `open` says what the stack takes on. The event, if any, tells of a failure to
+    /// authenticate.
+    pub(super) fn admit(
+        &self,
+        datagram: Bytes,
+        arrival: Arrival,
+        standing: Standing,
+        open: impl Fn(Class) -> bool,
+    ) -> (Admission, Option<TransportEvent>) {
         let mut request = match Message::parse(datagram.clone()) {
             Ok(Message::Request(request)) => request,
             Ok(response @ Message::Response(_)) => {
-                let credentials = Credentials::None;
-                return (Admission::Deliver { class: Class::Kept, message: response, credentials }, None);
+                return (deliver(Class::Kept, response, Credentials::None), None);
             }
             Err(error) => return (self.answer_malformed(&error, &datagram, arrival), None),
         };
@@ -140,16 +163,35 @@ impl Gate {
             self.metrics.acks_absorbed.add();
             return (Admission::Drop, None);
         }
-        self.authenticate(request, &via, arrival)
+        let demand = Demand::of(&request, standing);
+        if demand.class != Class::Kept && !open(demand.class) {
+            let answer = self.shed(&request, demand.class, arrival);
+            return (answer.map_or(Admission::Drop, Admission::Answer), None);
+        }
+        self.authenticate(request, demand, &via, arrival)
     }
 
     /// The answer to a new request that the stack has no room for.
-    pub(super) fn shed(&self, request: &Request, arrival: Arrival) -> Option<Answer> {
+    pub(super) fn shed(&self, request: &Request, class: Class, arrival: Arrival) -> Option<Answer> {
+        match class {
+            Class::Registration => self.metrics.shed_registrations.add(),
+            Class::New => self.metrics.shed.add(),
+            Class::Renewal => self.metrics.shed_renewals.add(),
+            Class::Kept => self.metrics.shed_reserved.add(),
+        }
         let via = request.via().ok()?;
-        match self.refuse(&request.method, self.unavailable(request, self.shed_retry_after), &via, arrival) {
+        match self.answer(&self.sheds, self.unavailable(request, self.later(request)), via, arrival) {
             Admission::Answer(answer) => Some(answer),
             Admission::Deliver { .. } | Admission::Drop => None,
         }
+    }
+
+    /// When what is refused now may come again (RFC 3261 §20.33): the same for each copy of a request, and another
+    /// for another.
+    fn later(&self, request: &Request) -> Duration {
+        let call_id = request.headers.get(&Name::CallId).unwrap_or_default();
+        let (first, last) = (*self.shed_retry_after.start(), *self.shed_retry_after.end());
+        Duration::from_secs(first + self.spread.hash_one(call_id) % (last.saturating_sub(first) + 1))
     }
 
     /// The answer to a request whose bytes cannot be told apart on a stream; `head` is all that came.
@@ -177,10 +219,10 @@ impl Gate {
     fn authenticate(
         &self,
         request: Request,
+        demand: Demand,
         via: &Via,
         arrival: Arrival,
     ) -> (Admission, Option<TransportEvent>) {
-        let demand = Demand::of(&request);
         let (class, accounts) = (demand.class, self.accounts());
         if !demand.looked_at {
             return (deliver(class, request, Credentials::None), None);
@@ -194,6 +236,11 @@ impl Gate {
             Proof::Good(_) | Proof::Missing | Proof::Stale(_) | Proof::Throttled(_) => None,
         };
         let admission = match proof {
+            Proof::Good(Credentials::Good { account, .. }) if !self.has_share(class, &account, arrival) => {
+                self.metrics.account_limited.add();
+                let refusal = self.unavailable(&request, self.later(&request));
+                self.answer(&self.sheds, refusal, via, arrival)
+            }
             Proof::Good(credentials) => deliver(class, request, credentials),
             _ if !demand.required => deliver(class, request, Credentials::None),
             Proof::Throttled(wait) => {
@@ -225,22 +272,30 @@ impl Gate {
         }
         if let Err(wait) = self.throttle().check(source, &account, now.mono) {
             self.metrics.throttled.add();
+            self.guard.throttled(arrival, &account);
             return Proof::Throttled(wait);
         }
         match claim.verify(request, accounts, &self.key) {
             Verdict::Good { account, nonce, nonce_count } => {
                 self.metrics.auth_succeeded.add();
                 self.note(|throttle| throttle.proved(source, &account, now.mono));
+                self.guard.proved(arrival);
                 Proof::Good(Credentials::Good { account, nonce, nonce_count })
             }
             Verdict::Bad { account } => {
                 self.metrics.auth_failures.add();
                 self.note(|throttle| throttle.failed(source, &account, now.mono));
+                self.guard.failed(arrival, &account);
                 Proof::Bad(account)
             }
             Verdict::Stale => Proof::Stale(account),
             Verdict::None => Proof::Missing,
         }
+    }
+
+    /// Whether an account may begin something more from this address; whoever forges the address has no password.
+    fn has_share(&self, class: Class, account: &str, arrival: Arrival) -> bool {
+        class == Class::Kept || self.requests.take(&(account, network(arrival.ip())), arrival.now.mono)
     }
 
     fn note(&self, write: impl FnOnce(&mut Throttle)) {
@@ -270,7 +325,7 @@ impl Gate {
         for one in challenge(accounts, hint, agent, &nonce, stale) {
             response.headers.push(Name::WwwAuthenticate, one);
         }
-        self.answer(&self.challenges, response, via, arrival)
+        self.answer(&self.guard.challenges, response, via, arrival)
     }
 
     fn unavailable(&self, request: &Request, retry_after: Duration) -> Response {
@@ -294,11 +349,11 @@ impl Gate {
     }
 
     fn answer(&self, budget: &Budget, response: Response, via: &Via, arrival: Arrival) -> Admission {
-        if !budget.take(arrival.ip(), arrival.now.mono) {
+        if !budget.take(&network(arrival.source.ip()), arrival.now.mono) {
             self.metrics.refusals_suppressed.add();
             return Admission::Drop;
         }
-        let target = response_target(via, arrival.transport, arrival.source);
+        let target = via.response_target(arrival.transport, arrival.source);
         Admission::Answer(Answer { payload: response.to_bytes(), target })
     }
 
@@ -327,14 +382,17 @@ struct Demand {
 }
 
 impl Demand {
-    fn of(request: &Request) -> Demand {
+    fn of(request: &Request, standing: Standing) -> Demand {
         let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
         let to_server = || request.uri.parse().is_ok_and(|uri| uri.scheme.is_sip() && uri.user.is_none());
         match request.method {
             // RFC 3261 §22.1: neither can be challenged.
             Method::Ack | Method::Cancel => Demand { class: Class::Kept, looked_at: false, required: false },
             // RFC 3261 §10.2: a registration has no dialog, whatever its To says.
-            Method::Register => Demand { class: Class::New, looked_at: true, required: true },
+            Method::Register => {
+                let class = if standing.known { Class::Renewal } else { Class::Registration };
+                Demand { class, looked_at: true, required: true }
+            }
             // The stack judges by dialog and flow. They are hashed under the throttle nevertheless, or a To tag
             // would make an oracle for passwords.
             _ if in_dialog => Demand { class: Class::Kept, looked_at: true, required: false },
@@ -345,8 +403,11 @@ impl Demand {
     }
 }
 
-fn deliver(class: Class, request: Request, credentials: Credentials) -> Admission {
-    Admission::Deliver { class, message: Message::Request(request), credentials }
+/// Read here, where there are many threads: the control thread is one.
+fn deliver(class: Class, message: impl Into<Message>, credentials: Credentials) -> Admission {
+    let message = message.into();
+    message.read();
+    Admission::Deliver { class, message, credentials }
 }
 
 /// A head without its Content-Length lines; folded ones are left to the parser to refuse.

@@ -20,6 +20,7 @@ impl TransportHandle {
     /// [`SendFailed`](crate::wire::TransportEvent::SendFailed), when the ticket is not 0.
     pub fn send(&self, transmit: Transmit) {
         let hub = &self.0;
+        hub.gate.guard.sent(&transmit.payload, transmit.path.remote.ip(), hub.clock.now().mono);
         match transmit.path.transport {
             Transport::Tcp | Transport::Tls => stream::send(hub, transmit),
             Transport::Udp => match self.udp_port(&transmit.path) {
@@ -32,30 +33,15 @@ impl TransportHandle {
         }
     }
 
+    /// Closes a connection; one that is gone already is no error.
+    pub fn close(&self, flow: FlowId) {
+        self.0.flows().close(flow);
+    }
+
     /// The bound addresses, in the order configured, with the ports that the system chose where 0 was asked for.
     pub fn locals(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.0.udp.iter().map(|port| (Transport::Udp, port.local));
         udp.chain(self.0.listening.iter().copied()).collect()
-    }
-
-    /// A way to `remote` for a request that no flow leads to; `None` when we have no socket of its family.
-    ///
-    /// Over TCP and TLS it is an open connection to exactly that address, or else a path whose connection is opened by
-    /// the first message sent over it.
-    pub fn path_to(&self, transport: Transport, remote: SocketAddr) -> Option<Path> {
-        let hub = &self.0;
-        match transport {
-            Transport::Udp => {
-                let port = self.port_towards(remote)?;
-                let local = hub.local_address(port.local, remote.ip());
-                Some(Path { transport, flow: port.flow, local, remote })
-            }
-            Transport::Tcp | Transport::Tls => hub.flows().path_to((transport, remote)).or_else(|| {
-                let listening = hub.listening(transport, remote)?;
-                let local = hub.local_address(listening, remote.ip());
-                Some(Path { transport, flow: FlowId(0), local, remote })
-            }),
-        }
     }
 
     /// Replaces the accounts; messages that are being checked finish with the old ones.

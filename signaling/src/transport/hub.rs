@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::budget::Budget;
 use super::clock::Clock;
 use super::flows::Flows;
 use super::gate::{Arrival, Gate};
@@ -29,8 +28,6 @@ pub(super) struct Hub {
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) gate: Gate,
-    /// Datagrams of each source.
-    pub(super) datagrams: Budget,
     pub(super) clock: Clock,
     pub(super) udp: Vec<UdpPort>,
     /// Where we accept connections.
@@ -151,7 +148,7 @@ pub(super) async fn run_reports(hub: Arc<Hub>, mut reports: mpsc::Receiver<Trans
     }
 }
 
-#[allow(clippy::disallowed_methods)] // The shell's own timer: the sink cannot be awaited.
+#[allow(clippy::disallowed_methods, reason = "the shell's own timer: the sink cannot be awaited")]
 async fn pause(interval: Duration) {
     tokio::time::sleep(interval).await;
 }

@@ -1,7 +1,9 @@
 //! Every bound of the transport, by name.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::guard::GuardPolicy;
 use crate::auth::ThrottlePolicy;
 use crate::message::MESSAGE_MAX;
 
@@ -39,14 +41,18 @@ pub struct Limits {
     pub datagram_queue: usize,
     /// Failures and flow changes waiting for room in the sink.
     pub report_queue: usize,
-    /// Datagrams per second from one source, which may be a trunk; the rest is dropped unread.
+    /// Datagrams per second from one source, which may be a trunk; of the rest, what shows that it is not forged has as much again.
     pub datagrams_per_second: u32,
     /// Stateless refusals per second (400, 503 …; not 401) to one source.
     pub refusals_per_second: u32,
     /// Stateless challenges per second to one source, which may be a NAT with many phones.
     pub challenges_per_second: u32,
-    /// Retry-After of what is shed.
-    pub shed_retry_after: Duration,
+    /// New requests per second of one account from one address.
+    pub requests_per_account: u32,
+    /// Retry-After of what is shed, seconds: spread, so that not all come again at once.
+    pub shed_retry_after: RangeInclusive<u64>,
+    /// Who is not answered.
+    pub guard: GuardPolicy,
     /// When guessing passwords is slowed down.
     pub throttle: ThrottlePolicy,
 }
@@ -72,7 +78,9 @@ impl Default for Limits {
             datagrams_per_second: 20_000,
             refusals_per_second: 50,
             challenges_per_second: 10_000,
-            shed_retry_after: Duration::from_secs(5),
+            requests_per_account: 1000,
+            shed_retry_after: 5..=30,
+            guard: GuardPolicy::default(),
             throttle: ThrottlePolicy::default(),
         }
     }

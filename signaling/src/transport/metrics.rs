@@ -57,10 +57,20 @@ metrics! {
     delivered,
     /// Keep-alives: empty datagrams and CRLF pings.
     keepalives,
+    /// STUN binding requests answered.
+    stun_answered,
     /// Datagrams dropped before parsing because they cannot be SIP.
     junk,
     /// Datagrams dropped unread because their source sent too many.
     flooded,
+    /// Messages dropped because they gave themselves away as a scanner's.
+    scanners,
+    /// Addresses silenced because they tried the passwords of many accounts.
+    silenced,
+    /// Messages dropped because their address was silenced.
+    silenced_messages,
+    /// New requests refused with 503 because their account had had its share.
+    account_limited,
     /// Messages that could not be parsed or lacked what is mandatory.
     parse_errors,
     /// Streams closed because messages could not be told apart.
@@ -79,8 +89,12 @@ metrics! {
     throttle_evicted,
     /// ACKs to our stateless refusals, absorbed.
     acks_absorbed,
-    /// New requests refused with 503 because the stack was behind.
+    /// New requests, calls first of all, refused with 503 because the stack was behind.
     shed,
+    /// First registrations refused with 503 because the stack was behind.
+    shed_registrations,
+    /// Registrations to be renewed refused with 503 because the stack was far behind.
+    shed_renewals,
     /// Responses and requests inside dialogs dropped because even the reserved share was full.
     shed_reserved,
     /// Stateless answers not sent because their source had had its share.
@@ -105,6 +119,8 @@ metrics! {
     connects_failed,
     /// Connections now (gauge).
     connections,
+    /// Addresses silenced now (gauge).
+    silenced_now,
 }
 
 impl Metrics {

@@ -22,6 +22,7 @@ mod connection;
 mod flows;
 mod framer;
 mod gate;
+mod guard;
 mod handle;
 mod hub;
 mod limits;
@@ -29,6 +30,7 @@ mod metrics;
 mod routes;
 mod sink;
 mod stream;
+mod stun;
 mod tls;
 mod udp;
 mod via;
@@ -51,14 +53,14 @@ use crate::wire::{FlowId, Transport};
 
 pub use clock::Clock;
 pub use framer::{Frame, Framer, FramingError};
+pub use guard::{Glance, GuardPolicy, Network, NetworkError, SCANNERS, SECURITY_TARGET};
 pub use handle::TransportHandle;
 pub use limits::Limits;
 pub use metrics::{Count, Metrics};
 pub use sink::{Class, Sink};
 pub use tls::TlsConfig;
-pub use via::{response_target, stamp_via};
+pub use via::stamp_via;
 
-use budget::Budget;
 use flows::Flows;
 use gate::Gate;
 use hub::Hub;
@@ -143,7 +145,6 @@ impl Transports {
         let (stop, stopped) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
         let hub = Arc::new(Hub {
-            datagrams: Budget::new(limits.datagrams_per_second),
             gate: Gate::new(accounts, key, &limits, metrics.clone()),
             next_flow: AtomicU64::new(ports.len() as u64 + 1),
             limits,

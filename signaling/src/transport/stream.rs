@@ -63,7 +63,8 @@ pub(super) async fn accept(hub: Arc<Hub>, transport: Transport, listener: TcpLis
 
 fn admit(hub: &Arc<Hub>, transport: Transport, stream: TcpStream, remote: SocketAddr) {
     let Ok(local) = stream.local_addr() else { return };
-    if !hub.flows().accept(remote.ip(), &hub.limits) {
+    let silenced = hub.gate.guard.is_silenced(remote.ip(), hub.clock.now().mono);
+    if silenced || !hub.flows().accept(remote.ip(), &hub.limits) {
         // Dropping the stream closes it.
         return hub.metrics.connections_refused.add();
     }

@@ -30,7 +30,11 @@ pub fn status_of(cause: Cause) -> u16 {
 
 /// What a refusal means. The peer's own Q.850 Reason says it best.
 pub fn cause_of(status: u16, headers: &Headers) -> Cause {
-    reason(headers).unwrap_or(match status {
+    reason(headers).unwrap_or(cause_of_status(status))
+}
+
+fn cause_of_status(status: u16) -> Cause {
+    match status {
         404 | 604 => Cause::UnallocatedNumber,
         401..=403 | 407 => Cause::BearerNotAuthorized,
         408 | 480 => Cause::NoUserResponding,
@@ -46,21 +50,30 @@ pub fn cause_of(status: u16, headers: &Headers) -> Cause {
         603 => Cause::CallRejected,
         400..=499 => Cause::ProtocolError,
         _ => Cause::Interworking,
-    })
+    }
 }
 
-/// The Q.850 cause of a Reason header, when there is one that we know.
+/// The cause of a Reason header, when there is one that we know: Q.850 says it best, a SIP status is
+/// translated (RFC 3326 §2).
 pub fn reason(headers: &Headers) -> Option<Cause> {
-    headers.tokens(&Name::Reason).find_map(|reason| {
-        let mut parts = reason.split(';').map(str::trim);
-        if !parts.next()?.eq_ignore_ascii_case("Q.850") {
-            return None;
-        }
-        let code = parts.find_map(|part| {
-            let (name, value) = part.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("cause").then(|| value.trim().parse().ok())?
-        })?;
-        Cause::from_code(code)
+    let code = |protocol: &str| {
+        headers.tokens(&Name::Reason).find_map(|reason| {
+            let mut parts = reason.split(';').map(str::trim);
+            if !parts.next()?.eq_ignore_ascii_case(protocol) {
+                return None;
+            }
+            parts.find_map(|part| {
+                let (name, value) = part.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("cause").then(|| value.trim().parse::<u16>().ok())?
+            })
+        })
+    };
+    let q850 = code("Q.850").and_then(|code| u8::try_from(code).ok()).and_then(Cause::from_code);
+    q850.or_else(|| match code("SIP")? {
+        // The call was completed elsewhere.
+        200..=299 => Some(Cause::AnsweredElsewhere),
+        status @ 300..=699 => Some(cause_of_status(status)),
+        _ => None,
     })
 }
 
@@ -76,6 +89,20 @@ pub fn reason_value(cause: Cause) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 3326 §2.
+    #[test]
+    fn a_sip_status_in_a_reason_is_a_cause_too() {
+        let mut headers = Headers::new();
+        headers.push(Name::Reason, "SIP ;cause=200 ;text=\"Call completed elsewhere\"");
+        assert_eq!(reason(&headers), Some(Cause::AnsweredElsewhere));
+        headers.set(Name::Reason, "SIP;cause=486");
+        assert_eq!(reason(&headers), Some(Cause::UserBusy));
+        for odd in ["SIP;cause=99", "SIP", "SIP;cause=x", "Q.850", "preemption;cause=1"] {
+            headers.set(Name::Reason, odd);
+            assert_eq!(reason(&headers), None, "{odd}");
+        }
+    }
 
     #[test]
     fn the_peers_reason_wins_over_its_status() {

@@ -1,13 +1,16 @@
 //! A dialog: RFC 3261 §12. The route and the counters of one leg.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use dialtone_core::LegId;
 
 use super::Identity;
 use super::tokens::Tokens;
 use crate::message::{
-    HeaderError, Host, Method, Name, NameAddr, RawUri, Request, Response, Scheme, Uri, Via,
+    CSeq, HeaderError, Host, MAX_FORWARDS, Method, Name, NameAddr, Print, RawUri, Request, Response, Scheme,
+    Uri, Value, push_number,
 };
 use crate::stack::Ways;
 use crate::wire::{Path, Transport};
@@ -15,13 +18,13 @@ use crate::wire::{Path, Transport};
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialog {
-    pub call_id: String,
+    pub call_id: Bytes,
     pub local_tag: String,
     pub remote_tag: String,
     /// Our side, as it stands in From of our requests, tag included.
-    local: String,
+    local: Bytes,
     /// Their side, tag included.
-    remote: String,
+    remote: Bytes,
     /// Where requests are addressed to.
     pub target: RawUri,
     routes: Vec<NameAddr>,
@@ -29,23 +32,31 @@ pub(crate) struct Dialog {
     remote_cseq: Option<u32>,
     /// How their messages come and ours go.
     pub path: Path,
+    /// Whether it stays so, whatever their contact says.
+    at_source: bool,
 }
 
 impl Dialog {
     /// The dialog that our 2xx to `invite` makes (RFC 3261 §12.1.1).
-    pub fn uas(invite: &Request, path: Path, local_tag: &str) -> Result<Dialog, HeaderError> {
-        let mut local = invite.headers.to()?;
+    pub fn uas(
+        invite: &Request,
+        path: Path,
+        at_source: bool,
+        local_tag: &str,
+    ) -> Result<Dialog, HeaderError> {
+        let mut local = invite.headers.to()?.clone();
         local.set_tag(local_tag);
         let remote = invite.headers.from()?;
-        let target = invite.headers.contact()?.uri;
+        let target = &invite.headers.contact()?.uri;
         let routes = invite.headers.routes(&Name::RecordRoute)?;
         Ok(Dialog {
-            call_id: invite.call_id()?.to_owned(),
+            call_id: Value::from(invite.call_id()?).into_bytes(),
             local_tag: local_tag.to_owned(),
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
-            local: local.to_string(),
-            remote: remote.to_string(),
-            path: next_hop(&target, &routes, path),
+            local: Value::from(&local).into_bytes(),
+            remote: Value::from(remote).into_bytes(),
+            path: if at_source { path } else { next_hop(target, &routes, path) },
+            at_source,
             target: RawUri::from(target),
             routes,
             local_cseq: 0,
@@ -54,19 +65,25 @@ impl Dialog {
     }
 
     /// The dialog that their 2xx to our `invite` makes (RFC 3261 §12.1.2).
-    pub fn uac(invite: &Request, answer: &Response, path: Path) -> Result<Dialog, HeaderError> {
+    pub fn uac(
+        invite: &Request,
+        answer: &Response,
+        path: Path,
+        at_source: bool,
+    ) -> Result<Dialog, HeaderError> {
         let local = invite.headers.from()?;
         let remote = answer.headers.to()?;
-        let target = answer.headers.contact()?.uri;
+        let target = &answer.headers.contact()?.uri;
         let mut routes = answer.headers.routes(&Name::RecordRoute)?;
         routes.reverse();
         Ok(Dialog {
-            call_id: invite.call_id()?.to_owned(),
+            call_id: Value::from(invite.call_id()?).into_bytes(),
             local_tag: local.tag().unwrap_or_default().to_owned(),
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
-            local: local.to_string(),
-            remote: remote.to_string(),
-            path: next_hop(&target, &routes, path),
+            local: Value::from(local).into_bytes(),
+            remote: Value::from(remote).into_bytes(),
+            path: if at_source { path } else { next_hop(target, &routes, path) },
+            at_source,
             target: RawUri::from(target),
             routes,
             local_cseq: invite.cseq()?.number,
@@ -87,7 +104,7 @@ impl Dialog {
 
     fn with_cseq(&self, method: Method, cseq: u32, identity: &Identity, tokens: &mut Tokens) -> Request {
         let mut uri = self.target.clone();
-        let mut routes: Vec<String> = self.routes.iter().map(NameAddr::to_string).collect();
+        let mut routes: Vec<String> = self.routes.iter().map(Print::printed).collect();
         if let Some(first) = self.routes.first()
             && !first.uri.is_loose()
         {
@@ -96,16 +113,16 @@ impl Dialog {
             routes.push(format!("<{}>", self.target));
             uri = RawUri::from(first.uri.clone());
         }
-        let cseq = format!("{cseq} {}", method.as_str());
+        let cseq = CSeq { number: cseq, method: method.clone() };
         let mut request = Request::new(method, uri);
-        request.headers.push(Name::Via, identity.via(self.path, &tokens.branch()).to_string());
-        request.headers.push(Name::MaxForwards, "70");
+        request.headers.push(Name::Via, identity.via(self.path, &tokens.branch()));
+        request.headers.push(Name::MaxForwards, MAX_FORWARDS);
         for route in routes {
             request.headers.push(Name::Route, route);
         }
-        request.headers.push(Name::From, &self.local);
-        request.headers.push(Name::To, &self.remote);
-        request.headers.push(Name::CallId, &self.call_id);
+        request.headers.push(Name::From, self.local.clone());
+        request.headers.push(Name::To, self.remote.clone());
+        request.headers.push(Name::CallId, self.call_id.clone());
         request.headers.push(Name::CSeq, cseq);
         request.headers.push(Name::UserAgent, identity.agent());
         request
@@ -123,28 +140,38 @@ impl Dialog {
 
     /// Takes a new target from a target refresh request or its answer (RFC 3261 §12.2.1.2), which came
     /// this way.
-    pub fn refresh(&mut self, contact: Option<NameAddr>, way: Path) {
+    pub fn refresh(&mut self, contact: Option<&NameAddr>, way: Path) {
         if let Some(contact) = contact {
-            self.path = next_hop(&contact.uri, &self.routes, way);
-            self.target = RawUri::from(contact.uri);
+            self.path = if self.at_source { way } else { next_hop(&contact.uri, &self.routes, way) };
+            self.target = RawUri::from(&contact.uri);
         }
     }
 
     /// Looks whether the way still stands; before each request of ours.
     pub fn look_for(&mut self, ways: &Ways) {
         // Behind a route it is the next proxy's connection, and the target's address says nothing of it.
-        if self.routes.is_empty()
-            && let Ok(target) = self.target.parse()
-        {
-            self.path = ways.still(self.path, &target);
+        if self.routes.is_empty() {
+            self.path = ways.still(self.path, &self.target);
         }
     }
 
     /// Becomes the dialog of another fork of the same INVITE.
-    pub fn retarget(&mut self, remote: &NameAddr, contact: Option<NameAddr>) {
-        self.remote = remote.to_string();
+    pub fn retarget(&mut self, remote: &NameAddr, contact: Option<&NameAddr>) {
+        self.remote = Value::from(remote).into_bytes();
         self.remote_tag = remote.tag().unwrap_or_default().to_owned();
         self.refresh(contact, self.path);
+    }
+
+    /// Takes over the counters of the early dialog that it was (RFC 3261 §13.2.2.4).
+    pub fn confirm(&mut self, early: &Dialog) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = early.remote_cseq;
+    }
+
+    /// Leaves room below the next CSeq for requests that are not remembered: a gap is no mistake
+    /// (RFC 3261 §12.2.2).
+    pub fn skip(&mut self, numbers: u32) {
+        self.local_cseq += numbers;
     }
 
     /// Whether a message with this Call-ID and these tags belongs here.
@@ -156,7 +183,10 @@ impl Dialog {
 /// Where a dialog's requests go. The way that the peer's own message came works through NAT, so it is
 /// kept; a contact on the same host that names another port is no NAT's work and is followed.
 pub(crate) fn next_hop(target: &Uri, routes: &[NameAddr], way: Path) -> Path {
-    let named = target.host.ip().filter(|ip| *ip == way.remote.ip() && routes.is_empty());
+    // RFC 5627 §3.4: the host of a GRUU is that of a registrar, not of the phone. RFC 5626 §4.3: a contact with ob is
+    // reached over the flow that the dialog began on.
+    let is_phone = routes.is_empty() && !target.params.has("gr") && !target.params.has("ob");
+    let named = target.host.ip().filter(|ip| *ip == way.remote.ip() && is_phone);
     match (named, way.transport) {
         (Some(ip), Transport::Udp) => {
             let port = target.port.unwrap_or(way.transport.default_port());
@@ -168,34 +198,47 @@ pub(crate) fn next_hop(target: &Uri, routes: &[NameAddr], way: Path) -> Path {
 
 impl Identity {
     /// The Via of a request that leaves over `path`. `rport` asks for symmetric answers (RFC 3581 §3).
-    pub(crate) fn via(&self, path: Path, branch: &str) -> Via {
-        let mut via = Via::new(path.transport.via(), self.host(path), Some(path.local.port()), branch);
+    pub(crate) fn via(&self, path: Path, branch: &str) -> String {
+        let mut via = String::with_capacity(96);
+        via.push_str("SIP/2.0/");
+        via.push_str(path.transport.via());
+        via.push(' ');
+        self.push_address(path, &mut via);
+        via.push_str(";branch=");
+        via.push_str(branch);
         if path.transport == Transport::Udp {
-            via.params.set_flag("rport");
+            via.push_str(";rport");
         }
         via
     }
 
-    /// The Contact with which a peer reaches us over `path`. When `asked` is a SIPS URI, it is one too
-    /// (RFC 3261 §8.1.1.8, §12.1.1).
-    pub(crate) fn contact(&self, path: Path, user: &str, asked: &RawUri) -> String {
-        let mut uri = Uri::sip(Some(user), self.host(path), Some(path.local.port()));
-        let secure = asked.parse().is_ok_and(|asked| asked.scheme == Scheme::Sips);
-        match path.transport {
-            Transport::Tls if secure => uri.scheme = Scheme::Sips,
-            Transport::Udp => {}
-            Transport::Tcp | Transport::Tls => uri.set_param("transport", path.transport.uri()),
+    /// The Contact with which a peer reaches us over `path`. Its user names the leg, if it is of one, so that a
+    /// trace shows what belongs together. When `asked` is a SIPS URI, it is one too (RFC 3261 §8.1.1.8, §12.1.1).
+    pub(crate) fn contact(&self, path: Path, leg: impl Into<Option<LegId>>, asked: &RawUri) -> String {
+        let secure =
+            path.transport == Transport::Tls && asked.parse().is_ok_and(|asked| asked.scheme == Scheme::Sips);
+        let mut contact = String::with_capacity(96);
+        contact.push_str(if secure { "<sips:" } else { "<sip:" });
+        if let Some(leg) = leg.into() {
+            // Writing to a string cannot fail.
+            let _ = write!(contact, "{leg}@");
         }
-        format!("<{uri}>")
+        self.push_address(path, &mut contact);
+        if !secure && path.transport != Transport::Udp {
+            contact.push_str(";transport=");
+            contact.push_str(path.transport.uri());
+        }
+        contact.push('>');
+        contact
     }
 
-    /// Our host as the peer at the far end of `path` should see it.
-    fn host(&self, path: Path) -> Host {
-        self.public_host.clone().unwrap_or_else(|| Host::from(path.local.ip()))
+    /// Our address as the peer at the far end of `path` should see it.
+    fn push_address(&self, path: Path, out: &mut String) {
+        match &self.public_host {
+            Some(host) => host.print(out),
+            None => Host::from(path.local.ip()).print(out),
+        }
+        out.push(':');
+        push_number(out, path.local.port());
     }
-}
-
-/// The user part of our contacts: names the leg, so that a trace shows what belongs together.
-pub(crate) fn contact_user(leg: LegId) -> String {
-    leg.to_string()
 }

@@ -4,10 +4,18 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::Reliability;
 use crate::message::{Headers, Host, Name, NameAddr, Request, Response, Uri};
 
 /// Methods that we understand (RFC 3261 §20.5).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER";
+
+/// Extensions that we have (RFC 3261 §20.37): reliable provisional answers, session timers,
+/// RFC 3891, RFC 4488.
+const EXTENSIONS: [&str; 4] = ["100rel", "timer", "replaces", "norefersub"];
+
+const OTHERS: &str = "timer, replaces, norefersub";
+const WITH_100REL: &str = "100rel, timer, replaces, norefersub";
 
 /// How we call ourselves towards peers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +43,20 @@ impl Identity {
 
     /// What we understand.
     pub(crate) fn allow(&self, headers: &mut Headers) {
-        headers.set(Name::Allow, ALLOW);
+        headers.set(Name::Allow, ALLOW.as_bytes());
+    }
+
+    /// What an OPTIONS is told (RFC 3261 §11.2).
+    pub(crate) fn capabilities(&self, response: &mut Response) {
+        response.headers.push(Name::Accept, "application/sdp");
+        response.headers.push(Name::AcceptEncoding, "identity");
+        self.supported(&mut response.headers, Reliability::Supported);
+    }
+
+    /// The extensions that we have towards somebody.
+    pub(crate) fn supported(&self, headers: &mut Headers, reliability: Reliability) {
+        let list = if reliability == Reliability::Off { OTHERS } else { WITH_100REL };
+        headers.set(Name::Supported, list);
     }
 
     /// A Warning's value (RFC 3261 §20.43); 399 is for people.
@@ -52,8 +73,21 @@ impl Identity {
         address
     }
 
+    /// Our own address.
+    pub(crate) fn server(&self) -> NameAddr {
+        let mut address = self.user("", "");
+        address.uri.user = None;
+        address
+    }
+
+    /// Whether an address is in our domain.
+    pub(crate) fn is_ours(&self, uri: &Uri) -> bool {
+        uri.scheme.is_sip() && Host::parse(&self.domain).is_some_and(|host| host == uri.host)
+    }
+
     /// Extensions that a request requires and we do not have (RFC 3261 §8.2.2.3).
     pub(crate) fn unsupported(&self, request: &Request) -> Vec<String> {
-        request.headers.tokens(&Name::Require).map(str::to_owned).collect()
+        let ours = |token: &&str| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(token));
+        request.headers.tokens(&Name::Require).filter(|token| !ours(token)).map(str::to_owned).collect()
     }
 }

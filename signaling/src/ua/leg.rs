@@ -5,15 +5,23 @@
 //!               └──300-699──▶ (gone)                        └──300-699, timeout──▶ (gone)
 //! ```
 
-use dialtone_core::{Description, LegEvent, LegId, Mono, Number};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dialtone_core::{Description, LegCommand, LegEvent, LegId, Mono, Number};
 
 use super::Desk;
 use super::cause::{reason_value, status_of};
+use super::dialog::Dialog;
+use super::exchange::Exchange;
 use super::inbound::Offered;
 use super::outbound::Calling;
+use super::policy::{Peer, Reliability};
+use super::refer::Refers;
 use super::session::Session;
-use crate::message::{Method, Name, RawUri, Request, Response};
-use crate::sdp::{self, Origin, RemoteSdp, SdpWriter};
+use crate::message::{self, Headers, Method, Name, RawUri, Request, Response};
+use crate::sdp::{CONTENT_TYPE, Origin, RemoteSdp, SdpWriter};
+use crate::transaction::TxId;
 use crate::wire::Path;
 
 /// The role decides what may happen next.
@@ -33,11 +41,21 @@ pub(crate) struct Leg {
     pub id: LegId,
     /// The extension at its far end.
     pub endpoint: Number,
+    /// Our tag: in To when they called, in From when we did.
+    pub tag: String,
+    pub reliability: Reliability,
+    pub peer: Peer,
+    /// Whether it is reached where its messages come from, whatever its contact says.
+    pub at_source: bool,
     pub sdp: SdpWriter,
-    pub remote_sdp: Option<RemoteSdp>,
+    pub remote_sdp: Option<Arc<RemoteSdp>>,
+    pub exchange: Exchange,
     /// Whether calls still want to hear of it; false once they said `HangUp` or it said `HungUp`.
     pub wanted: bool,
     pub state: State,
+    pub refers: Refers,
+    /// Under which key it stands among the calls that are offered, while it does.
+    pub offered: Option<Arc<[u8]>>,
     /// When it stands in the heap of deadlines.
     pub scheduled: Option<Mono>,
 }
@@ -53,9 +71,96 @@ pub(crate) enum Body {
 }
 
 impl Leg {
-    pub fn new(id: LegId, endpoint: Number, session_id: u64, state: State) -> Self {
-        let sdp = SdpWriter::new(Origin { session_id, version: 1 });
-        Leg { id, endpoint, sdp, remote_sdp: None, wanted: true, state, scheduled: None }
+    /// A leg that is neither offered nor calling yet.
+    pub fn new(id: LegId, endpoint: Number, tag: String, session_id: u64, reliability: Reliability) -> Self {
+        Leg {
+            id,
+            endpoint,
+            tag,
+            reliability,
+            at_source: false,
+            peer: Peer::default(),
+            sdp: SdpWriter::new(Origin { session_id, version: 1 }),
+            remote_sdp: None,
+            exchange: Exchange::default(),
+            wanted: true,
+            state: State::Gone,
+            refers: Refers::default(),
+            offered: None,
+            scheduled: None,
+        }
+    }
+
+    /// Calls want something.
+    pub fn command(&mut self, desk: &mut Desk<'_>, command: LegCommand) {
+        match (&self.state, command) {
+            (_, LegCommand::TransferProgress(progress)) => self.transfer_progress(desk, progress),
+            (_, LegCommand::RefuseTransfer { cause }) => self.refuse_transfer(desk, cause),
+            (State::Offered(_), command) => self.command_offered(desk, command),
+            (State::Calling(_), command) => self.command_calling(desk, command),
+            (State::Up(_), command) => self.command_up(desk, command),
+            (State::Gone, _) => {}
+        }
+    }
+
+    /// A request of ours was answered.
+    pub fn answered(&mut self, desk: &mut Desk<'_>, tx: TxId, response: Response) {
+        match &self.state {
+            State::Calling(calling) if calling.tx == tx => self.invite_answered(desk, response),
+            _ if self.refers.notified(tx, Some(response.status)) => {}
+            State::Gone => {}
+            _ if self.exchange.is_about(tx) => self.change_answered(desk, tx, &response),
+            State::Up(_) => self.repeated_2xx(desk, tx, &response),
+            // An answer to a PRACK: that it was heard is all that it can say.
+            State::Calling(_) | State::Offered(_) => {}
+        }
+    }
+
+    /// A request of ours was not answered.
+    pub fn unanswered(&mut self, desk: &mut Desk<'_>, tx: TxId, unreachable: bool) {
+        match &self.state {
+            State::Calling(calling) if calling.tx == tx => self.invite_timed_out(desk, unreachable),
+            _ if self.refers.notified(tx, None) => {}
+            State::Calling(_) | State::Offered(_) | State::Up(_) if self.exchange.is_about(tx) => {
+                self.change_timed_out(desk, unreachable);
+            }
+            State::Calling(_) | State::Offered(_) | State::Up(_) | State::Gone => {}
+        }
+    }
+
+    /// Fires its timers.
+    pub fn expire(&mut self, desk: &mut Desk<'_>) {
+        self.expire_refers(desk);
+        match &self.state {
+            State::Offered(_) => self.expire_offered(desk),
+            State::Calling(_) => self.expire_calling(desk),
+            State::Up(_) => self.expire_up(desk),
+            State::Gone => return,
+        }
+        self.ask_again(desk);
+    }
+
+    /// The dialog with whoever has this tag.
+    pub fn dialog(&mut self, remote_tag: &str) -> Option<&mut Dialog> {
+        match &mut self.state {
+            State::Offered(offered) => Some(&mut offered.dialog),
+            State::Calling(calling) => calling.forks.get(remote_tag).map(|fork| &mut fork.dialog),
+            State::Up(session) => Some(&mut session.dialog),
+            State::Gone => None,
+        }
+        .filter(|dialog| dialog.remote_tag == remote_tag)
+    }
+
+    /// Whether a request with this Call-ID and this From tag belongs to it (RFC 3261 §12.2.2).
+    pub fn is_for(&self, call_id: &str, remote_tag: &str) -> bool {
+        match &self.state {
+            State::Offered(offered) => offered.dialog.is_for(call_id, remote_tag),
+            State::Calling(calling) => {
+                calling.forks.all().iter().any(|fork| fork.dialog.is_for(call_id, remote_tag))
+            }
+            State::Up(session) => session.dialog.is_for(call_id, remote_tag),
+            State::Gone => false,
+        }
     }
 
     /// Tells calls, unless they have stopped listening.
@@ -67,27 +172,27 @@ impl Leg {
     }
 
     /// Reads the session description of a message and keeps it for our answer to it.
-    pub fn read_body(&mut self, content_type: Option<String>, body: &[u8]) -> Body {
+    pub fn read_body(&mut self, headers: &Headers, body: &message::Body) -> Body {
         if body.is_empty() {
             return Body::Empty;
         }
-        if content_type.is_some_and(|kind| kind != "application/sdp") {
+        if !headers.has_content_type(CONTENT_TYPE) {
             return Body::Unusable(415, "application/sdp is needed");
         }
-        let Ok(remote) = sdp::parse(body) else {
+        let Ok(remote) = body.sdp() else {
             return Body::Unusable(400, "malformed session description");
         };
         match remote.description() {
             Some(description) => {
-                self.remote_sdp = Some(remote);
-                Body::Audio(description)
+                self.remote_sdp = Some(Arc::clone(remote));
+                Body::Audio(description.clone())
             }
             None => Body::Unusable(488, "no audio line that can be used"),
         }
     }
 
     /// Puts our answer to their last offer, or our offer when there was none, into a message.
-    pub fn write_answer(&mut self, local: &Description, answers: bool) -> bytes::Bytes {
+    pub fn write_answer(&mut self, local: &Description, answers: bool) -> Bytes {
         match &self.remote_sdp {
             Some(remote) if answers => self.sdp.answer(local, remote),
             Some(_) | None => self.sdp.offer(local),
@@ -96,30 +201,22 @@ impl Leg {
 
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
-        match &self.state {
+        let state = match &self.state {
             State::Offered(offered) => offered.deadline(),
-            State::Gone => None,
             State::Calling(calling) => calling.deadline(),
             State::Up(session) => session.deadline(),
-        }
-    }
-
-    /// The tag of our answers, or of our requests.
-    pub fn local_tag(&self) -> Option<&str> {
-        match &self.state {
-            State::Offered(offered) => Some(&offered.tag),
-            State::Up(session) => Some(&session.dialog.local_tag),
-            State::Calling(_) | State::Gone => None,
-        }
+            State::Gone => None,
+        };
+        state.into_iter().chain(self.exchange.deadline()).chain(self.refers.deadline()).min()
     }
 
     pub fn is_gone(&self) -> bool {
-        matches!(self.state, State::Gone)
+        matches!(self.state, State::Gone) && self.refers.is_over()
     }
 
     /// The extension's name at which our contacts are addressed.
     pub fn contact(&self, desk: &Desk<'_>, path: Path, asked: &RawUri) -> String {
-        desk.identity.contact(path, &super::dialog::contact_user(self.id), asked)
+        desk.identity.contact(path, self.id, asked)
     }
 
     /// An answer to a request of theirs within this leg, with what every answer of a dialog carries.
@@ -133,9 +230,10 @@ impl Leg {
     ) -> Response {
         let mut response = Response::to(request, status);
         response.tag_to(|| tag);
-        if status < 300 && request.method == Method::Invite {
+        if status < 300 && matches!(request.method, Method::Invite | Method::Update) {
             response.headers.copy(&Name::RecordRoute, &request.headers);
             response.headers.push(Name::Contact, self.contact(desk, path, &request.uri));
+            desk.identity.supported(&mut response.headers, self.reliability);
         }
         desk.identity.sign(&mut response);
         response

@@ -1,30 +1,42 @@
 //! The user agent: legs over dialogs over transactions.
 //!
 //! Each leg is one SIP dialog. Here stands what legs share; the roles are in [`inbound`] and
-//! [`outbound`] until the answer, in [`session`] after it.
+//! [`outbound`] until the answer, in [`session`] after it. [`reliable`] has both ends of reliable provisional
+//! answers, [`timers`] the session timer, [`exchange`] the changes of a stream, [`within`] what else can be
+//! asked in a dialog.
 
 pub mod cause;
 mod dialog;
+mod exchange;
+mod forks;
 mod identity;
 mod inbound;
 mod leg;
 mod outbound;
+mod policy;
+mod refer;
+mod reliable;
 mod session;
+mod timers;
 mod tokens;
+mod within;
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use dialtone_core::{LegId, Now};
 
-pub(crate) use self::dialog::next_hop;
+pub(crate) use self::dialog::{Dialog, next_hop};
 pub use self::identity::Identity;
-pub(crate) use self::inbound::Offered;
+pub(crate) use self::inbound::{Offered, admit};
 pub(crate) use self::leg::{Body, Leg, State};
 pub(crate) use self::outbound::{Calling, end_unwanted};
+pub use self::policy::{CallPolicy, Reliability};
+pub(crate) use self::refer::ReferTo;
+pub(crate) use self::timers::Ask;
 pub use self::tokens::Tokens;
 use crate::message::Response;
-use crate::stack::{SipOutput, Ways};
+use crate::stack::{Ended, SipOutput, Ways};
 use crate::transaction::{Transactions, TxId, TxOutput};
 use crate::wire::{Path, Ticket, Transmit};
 
@@ -32,11 +44,15 @@ use crate::wire::{Path, Ticket, Transmit};
 pub(crate) struct Desk<'a> {
     pub now: Now,
     pub identity: &'a Identity,
+    pub policy: &'a CallPolicy,
     pub tokens: &'a mut Tokens,
     pub tx: &'a mut Transactions,
     pub ways: &'a Ways,
     /// Local tag to leg: dialogs, and early ones with callers.
     pub dialogs: &'a mut HashMap<String, LegId>,
+    pub ended: &'a mut Ended,
+    /// Keys that came in INFO requests.
+    pub info_keys: &'a mut u64,
     pub tx_out: &'a mut Vec<TxOutput>,
     pub out: &'a mut Vec<SipOutput>,
 }
@@ -45,6 +61,13 @@ impl Desk<'_> {
     /// Answers a request.
     pub fn respond(&mut self, tx: TxId, response: &Response) {
         self.tx.respond(self.now.mono, tx, response, self.tx_out);
+    }
+
+    /// A dialog has ended; what still comes of it for a while is no mistake.
+    pub fn remember(&mut self, dialog: &Dialog) {
+        let (now, peer) = (self.now.mono, dialog.path.remote.ip());
+        let until = now + self.tx.timing().patience();
+        self.ended.remember(now, until, &dialog.local_tag, (&dialog.call_id, &dialog.remote_tag, peer));
     }
 
     /// Sends what belongs to no transaction: the ACK to a 2xx.

@@ -1,23 +1,36 @@
 //! The calling side of a leg until it is answered: RFC 3261 §13.2 and §9.1.
 //!
 //! A CANCEL may not leave before a provisional answer came, and may cross a 2xx: then the call is
-//! acknowledged and ended with BYE. Forks downstream may send several 2xx; the first one counts.
+//! acknowledged and ended with BYE. Forks downstream may send several 2xx; the first one counts. A provisional
+//! answer that asks for a PRACK gets it at once, whatever the caller's leg does (RFC 3262 §4).
 
 use std::time::Duration;
 
-use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent, Mono};
+use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegCommand, LegEvent, Mono};
 
 use super::Desk;
-use super::cause::{cause_of, reason_value};
+use super::cause::{cause_of, reason_value, status_of};
 use super::dialog::Dialog;
+use super::exchange::Wish;
+use super::forks::Forks;
 use super::identity::Identity;
 use super::leg::{Body, Leg, State};
+use super::policy::Reliability;
+use super::reliable::{Heard, rseq};
 use super::session::Session;
+use super::timers::{Ask, SessionTimer};
 use super::tokens::Tokens;
 use crate::message::{Method, Name, Request, Response};
-use crate::sdp::RemoteSdp;
+use crate::stack::Ways;
 use crate::transaction::TxId;
 use crate::wire::Path;
+
+/// How often an INVITE is sent again because a peer wants longer session intervals.
+const RAISES_MAX: u32 = 4;
+
+/// CSeq numbers that are left out before the BYE of a fork whose early dialog is forgotten: it may have had
+/// PRACKs.
+const FORGOTTEN: u32 = 100;
 
 /// How far a cancellation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +59,63 @@ pub(crate) struct Calling {
     invite: Request,
     path: Path,
     cancel: Cancel,
+    pub forks: Forks,
+    /// What we ask for of the session timer, and how often that was raised.
+    ask: Ask,
+    raises: u32,
+    /// When a far end that says nothing more is given up (RFC 3261 §16.8, timer C).
+    timer_c: Mono,
+    /// Over which of the ways to the device it went, and those that are left (RFC 5626 §7).
+    way: ContactId,
+    others: Vec<ContactId>,
+    /// Whether the device has said anything.
+    heard: bool,
 }
 
 impl Calling {
-    pub fn new(tx: TxId, invite: Request, path: Path) -> Self {
-        Calling { tx, invite, path, cancel: Cancel::No }
+    pub fn new(
+        tx: TxId,
+        invite: Request,
+        path: Path,
+        (way, others): (ContactId, Vec<ContactId>),
+        ask: Ask,
+        timer_c: Mono,
+    ) -> Self {
+        let (cancel, forks) = (Cancel::No, Forks::default());
+        Calling { tx, invite, path, cancel, forks, ask, raises: 0, timer_c, way, others, heard: false }
+    }
+
+    /// The same call over another way.
+    pub fn goes_by(
+        &mut self,
+        tx: TxId,
+        invite: Request,
+        path: Path,
+        (way, others): (ContactId, Vec<ContactId>),
+    ) {
+        (self.tx, self.invite, self.path, self.forks) = (tx, invite, path, Forks::default());
+        (self.way, self.others, self.heard) = (way, others, false);
+    }
+
+    /// The INVITE, the way that it took and the ways that are left, when the way failed and not the call: nothing
+    /// was heard of it, or a proxy found its flow gone (RFC 5626 §5.3).
+    pub fn next_way(&self, status: Option<u16>) -> Option<(Request, ContactId, Vec<ContactId>)> {
+        let flow_failed = status.map_or(!self.heard, |status| status == 430);
+        let wanted = self.cancel == Cancel::No;
+        (flow_failed && wanted).then(|| (self.invite.clone(), self.way, self.others.clone()))
+    }
+
+    /// Whether it went over this way, nothing was heard, and there are others.
+    pub fn goes_on_from(&self, way: ContactId) -> bool {
+        self.way == way && !self.heard && !self.others.is_empty()
     }
 
     pub fn deadline(&self) -> Option<Mono> {
-        match self.cancel {
-            Cancel::No | Cancel::Waiting(_) => None,
-            Cancel::Sent { patience, .. } => Some(patience),
-        }
+        Some(match self.cancel {
+            Cancel::No => self.timer_c,
+            Cancel::Waiting(_) => return None,
+            Cancel::Sent { patience, .. } => patience,
+        })
     }
 }
 
@@ -69,14 +127,16 @@ impl Leg {
                 self.wanted = false;
                 self.cancel(desk, cause);
             }
-            // These are for legs that call us, or that are answered.
+            LegCommand::Modify { offer } => self.ask(desk, Wish::Offer(offer), 0),
+            LegCommand::AcceptModify { description } => self.accept_change(desk, &description),
+            LegCommand::RefuseModify { cause } => self.refuse_change(desk, status_of(cause), cause),
+            // These are for legs that call us.
             LegCommand::Originate { .. }
             | LegCommand::Ring { .. }
             | LegCommand::Progress { .. }
             | LegCommand::Answer { .. }
-            | LegCommand::Modify { .. }
-            | LegCommand::AcceptModify { .. }
-            | LegCommand::RefuseModify { .. } => {}
+            | LegCommand::RefuseTransfer { .. }
+            | LegCommand::TransferProgress(_) => {}
         }
     }
 
@@ -96,19 +156,16 @@ impl Leg {
 
     /// The far end says something about our INVITE.
     pub(crate) fn invite_answered(&mut self, desk: &mut Desk<'_>, response: Response) {
-        let State::Calling(calling) = &self.state else { return };
+        let State::Calling(calling) = &mut self.state else { return };
+        calling.heard = true;
         match (response.status, calling.cancel) {
-            (100..=199, Cancel::Waiting(cause)) => self.cancel(desk, cause),
-            (100, _) | (101..=199, Cancel::Sent { .. }) => {}
-            (180, Cancel::No) => {
-                let early = self.early(&response);
-                self.tell(desk, LegEvent::Ringing { early });
+            (100, Cancel::Waiting(cause)) => self.cancel(desk, cause),
+            (100, _) => {}
+            (101..=199, _) => self.provisionally(desk, &response),
+            (200..=299, _) => self.accepted(desk, &response),
+            (422, Cancel::No) if calling.raises < RAISES_MAX && calling.ask.raise(&response.headers) => {
+                self.invite_again(desk);
             }
-            (101..=199, Cancel::No) => {
-                let early = self.early(&response);
-                self.tell(desk, LegEvent::Progress { early });
-            }
-            (200..=299, _) => self.accepted(desk, response),
             (status, _) => {
                 let cause = cause_of(status, &response.headers);
                 // RFC 3261 §21.6: the server has definitive information about the user.
@@ -119,37 +176,126 @@ impl Leg {
         }
     }
 
-    fn early(&mut self, response: &Response) -> Option<Description> {
-        match self.read_body(response.headers.content_type(), &response.body) {
-            Body::Audio(description) => Some(description),
-            // Early media that cannot be used is no reason to give the call up.
-            Body::Empty | Body::Unusable(..) => None,
-        }
+    /// The same INVITE with a longer session interval, as a new request (RFC 4028 §7.3).
+    fn invite_again(&mut self, desk: &mut Desk<'_>) {
+        let State::Calling(calling) = &mut self.state else { return };
+        calling.raises += 1;
+        let invite = &mut calling.invite;
+        let cseq = invite.cseq().map_or(1, |cseq| cseq.number) + 1;
+        invite.headers.set(Name::CSeq, format!("{cseq} INVITE"));
+        let via = desk.identity.via(calling.path, &desk.tokens.branch());
+        invite.headers.set(Name::Via, via.to_string());
+        calling.ask.write(None, &mut invite.headers);
+        let invite = invite.clone();
+        calling.forks = Forks::default();
+        calling.timer_c = desk.now.mono + desk.policy.timer_c;
+        calling.tx = desk.tx.send(desk.now.mono, invite, calling.path, Some(self.id), desk.tx_out);
     }
 
-    fn accepted(&mut self, desk: &mut Desk<'_>, response: Response) {
+    /// A provisional answer above 100.
+    fn provisionally(&mut self, desk: &mut Desk<'_>, response: &Response) {
+        let reliability = self.reliability;
+        let State::Calling(calling) = &mut self.state else { return };
+        calling.timer_c = desk.now.mono + desk.policy.timer_c;
+        let cancel = calling.cancel;
+        let tag = response.to_tag();
+        if !tag.is_empty()
+            && calling.forks.get(&tag).is_none()
+            && let Ok(dialog) = Dialog::uac(&calling.invite, response, calling.path, self.at_source)
+        {
+            if !calling.forks.add(dialog) {
+                return; // More phones than anybody rings.
+            }
+            desk.dialogs.insert(self.tag.clone(), self.id);
+        }
+        if let Some(rseq) = rseq(response).filter(|_| reliability != Reliability::Off)
+            && let Some(fork) = calling.forks.get(&tag)
+        {
+            if fork.receiver.hear(rseq) == Heard::Ignored {
+                return;
+            }
+            fork.dialog.look_for(desk.ways);
+            let mut prack = fork.dialog.request(Method::Prack, desk.identity, desk.tokens);
+            let cseq = response.cseq().map_or(1, |cseq| cseq.number);
+            prack.headers.push(Name::RAck, format!("{rseq} {cseq} INVITE"));
+            desk.tx.send(desk.now.mono, prack, fork.dialog.path, Some(self.id), desk.tx_out);
+        }
+        match cancel {
+            Cancel::Waiting(cause) => return self.cancel(desk, cause),
+            Cancel::Sent { .. } => return,
+            Cancel::No => {}
+        }
+        self.peer.heed(&response.headers);
+        let early = self.early(&tag, response);
+        self.tell(
+            desk,
+            match response.status {
+                180 => LegEvent::Ringing { early },
+                _ => LegEvent::Progress { early },
+            },
+        );
+    }
+
+    /// What a provisional answer says of the stream.
+    fn early(&mut self, tag: &str, response: &Response) -> Option<Description> {
+        let settled = match &mut self.state {
+            State::Calling(calling) => calling.forks.get(tag).is_some_and(|fork| fork.settled),
+            State::Offered(_) | State::Up(_) | State::Gone => false,
+        };
+        if settled {
+            return None; // RFC 3261 §13.2.1: one answer counts, and it came.
+        }
+        let description = match self.read_body(&response.headers, &response.body) {
+            Body::Audio(description) => description,
+            // Early media that cannot be used is no reason to give the call up.
+            Body::Empty | Body::Unusable(..) => return None,
+        };
+        if let State::Calling(calling) = &mut self.state
+            && let Some(fork) = calling.forks.get(tag)
+        {
+            fork.answer = Some(description.clone());
+            fork.settled = rseq(response).is_some();
+        }
+        Some(description)
+    }
+
+    fn accepted(&mut self, desk: &mut Desk<'_>, response: &Response) {
         let State::Calling(calling) = std::mem::replace(&mut self.state, State::Gone) else { return };
-        let Ok(dialog) = Dialog::uac(&calling.invite, &response, calling.path) else {
+        let Calling { tx, invite, path, cancel, forks, ask, .. } = *calling;
+        let Ok(mut dialog) = Dialog::uac(&invite, response, path, self.at_source) else {
             // Without a Contact it can be neither acknowledged nor ended: RFC 3261 §8.1.1.8 owes one.
             return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError, by: HungUpBy::System });
         };
-        desk.dialogs.insert(dialog.local_tag.clone(), self.id);
-        let body = match self.read_body(response.headers.content_type(), &response.body) {
-            // Some phones do not repeat the answer that they gave with early media.
-            Body::Empty => {
-                self.remote_sdp.as_ref().and_then(RemoteSdp::description).map_or(Body::Empty, Body::Audio)
-            }
+        let cseq = dialog.local_cseq;
+        let (mine, others) = forks.split(&dialog.remote_tag);
+        if let Some(fork) = &mine {
+            dialog.confirm(&fork.dialog);
+        }
+        desk.dialogs.insert(self.tag.clone(), self.id);
+        self.peer.heed(&response.headers);
+        let body = match self.read_body(&response.headers, &response.body) {
+            _ if mine.as_ref().is_some_and(|fork| fork.settled) => Body::Empty,
             other => other,
         };
-        let session = Session::accepted(desk, self.id, calling.tx, dialog);
+        let timer = SessionTimer::accepted(desk.now.mono, ask, &response.headers);
+        let mut session = Session::accepted(dialog, timer, others);
+        session.acknowledge(desk, self.id, tx, cseq);
         self.state = State::Up(Box::new(session));
         // A CANCEL that crossed the 200: acknowledged above, and ended.
-        if let Some(cause) = calling.cancel.cause() {
+        if let Some(cause) = cancel.cause() {
             return self.bye(desk, cause);
         }
-        match body {
-            Body::Audio(description) => self.tell(desk, LegEvent::Answered { description }),
-            Body::Empty | Body::Unusable(..) => {
+        let description = match (body, mine.and_then(|fork| fork.answer)) {
+            (Body::Audio(description), _) => Some(description),
+            // Some phones do not repeat the answer that they gave with early media, and need not when it came
+            // reliably.
+            (Body::Empty, early) => early,
+            (Body::Unusable(..), _) => None,
+        };
+        self.forget_change(desk);
+        match description {
+            Some(description) => self.tell(desk, LegEvent::Answered { description }),
+            None => {
                 self.bye(desk, Cause::IncompatibleDestination);
                 self.tell(
                     desk,
@@ -168,10 +314,21 @@ impl Leg {
         }
     }
 
-    /// The far end never answered our CANCEL.
-    pub(crate) fn cancel_timed_out(&mut self, desk: &mut Desk<'_>) {
-        if let State::Calling(calling) = std::mem::replace(&mut self.state, State::Gone) {
-            desk.tx.abandon(calling.tx, desk.tx_out);
+    /// Gives up a far end that never answered our CANCEL, and cancels when it has been quiet for too long.
+    pub(crate) fn expire_calling(&mut self, desk: &mut Desk<'_>) {
+        let (now, State::Calling(calling)) = (desk.now.mono, &self.state) else { return };
+        match calling.cancel {
+            Cancel::Sent { patience, .. } if patience <= now => {
+                desk.tx.abandon(calling.tx, desk.tx_out);
+                self.state = State::Gone;
+            }
+            Cancel::No if calling.timer_c <= now => {
+                // RFC 3261 §16.8.
+                let cause = Cause::RecoveryOnTimer;
+                self.cancel(desk, cause);
+                self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::System });
+            }
+            Cancel::No | Cancel::Waiting(_) | Cancel::Sent { .. } => {}
         }
     }
 }
@@ -182,28 +339,33 @@ pub(crate) fn end_unwanted(
     invite: &Request,
     response: &Response,
     path: Path,
+    ways: &Ways,
     identity: &Identity,
     tokens: &mut Tokens,
 ) -> Option<(Path, Request, Request)> {
-    let mut dialog = Dialog::uac(invite, response, path).ok()?;
+    let mut dialog = Dialog::uac(invite, response, path, false).ok()?;
+    dialog.look_for(ways);
     let ack = dialog.ack(dialog.local_cseq, identity, tokens);
+    dialog.skip(FORGOTTEN);
     let mut bye = dialog.request(Method::Bye, identity, tokens);
     bye.headers.push(Name::Reason, reason_value(Cause::NormalClearing));
     Some((dialog.path, ack, bye))
 }
 
 /// Another 2xx than the one that made the dialog: a fork that lost. It is acknowledged and ended
-/// (RFC 3261 §13.2.2.4).
+/// (RFC 3261 §13.2.2.4), by another way when its own is gone.
 pub(crate) fn end_fork(
     desk: &mut Desk<'_>,
     invite: TxId,
     dialog: &Dialog,
+    early: Option<&Dialog>,
     response: &Response,
     owner: dialtone_core::LegId,
 ) {
-    let mut fork = dialog.clone();
+    let mut fork = early.unwrap_or(dialog).clone();
     let Ok(remote) = response.headers.to() else { return };
-    fork.retarget(&remote, response.headers.contact().ok());
+    fork.retarget(remote, response.headers.contact().ok());
+    fork.look_for(desk.ways);
     let ack = fork.ack(response.cseq().map_or(1, |cseq| cseq.number), desk.identity, desk.tokens);
     desk.tx.acknowledged(invite, &fork.remote_tag, fork.path, ack.to_bytes());
     desk.transmit(fork.path, ack.to_bytes(), Some(owner));

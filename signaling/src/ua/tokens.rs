@@ -5,7 +5,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use crate::message::MAGIC_COOKIE;
+use crate::message::{MAGIC_COOKIE, push_hex, push_number};
 
 /// A seeded source of tokens. Tags carry the node, so that any machine of a cluster can see from a
 /// request to whom its dialog belongs.
@@ -23,17 +23,33 @@ impl Tokens {
 
     /// A From or To tag: 64 random bits (RFC 3261 §19.3 asks for 32).
     pub fn tag(&mut self) -> String {
-        format!("{}.{:016x}", self.node.0, self.random.next_u64())
+        let mut tag = self.of_node();
+        push_hex(&mut tag, self.random.next_u64());
+        tag
     }
 
     /// A branch (RFC 3261 §8.1.1.7).
     pub fn branch(&mut self) -> String {
-        format!("{MAGIC_COOKIE}{:016x}", self.random.next_u64())
+        let mut branch = String::with_capacity(24);
+        branch.push_str(MAGIC_COOKIE);
+        push_hex(&mut branch, self.random.next_u64());
+        branch
     }
 
     /// A Call-ID (RFC 3261 §8.1.1.4).
     pub fn call_id(&mut self) -> String {
-        format!("{}.{:016x}{:016x}", self.node.0, self.random.next_u64(), self.random.next_u64())
+        let mut call_id = self.of_node();
+        push_hex(&mut call_id, self.random.next_u64());
+        push_hex(&mut call_id, self.random.next_u64());
+        call_id
+    }
+
+    /// What begins with the node.
+    fn of_node(&self) -> String {
+        let mut text = String::with_capacity(40);
+        push_number(&mut text, self.node.0);
+        text.push('.');
+        text
     }
 
     /// An SDP session id: fits in 63 bits, as some peers read it signed (RFC 3264 §5).

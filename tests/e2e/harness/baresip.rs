@@ -211,6 +211,11 @@ impl Baresip {
         self.command("resume", "");
     }
 
+    /// Hands whoever it talks with over to a number.
+    pub fn transfer(&mut self, number: &str) {
+        self.command("transfer", &format!("sip:{number}@127.0.0.1"));
+    }
+
     /// Hangs up.
     pub fn hang_up(&mut self) {
         self.command("hangup", "");

@@ -70,6 +70,22 @@ impl Linphone {
         self.command(&format!("play {}", welcome.display()));
     }
 
+    /// Holds the call.
+    pub fn hold(&mut self) {
+        self.command("pause");
+        self.expect("is now paused");
+    }
+
+    /// Hands whoever it talks with over to a number.
+    pub fn transfer(&mut self, number: &str) {
+        self.command(&format!("transfer sip:{number}@127.0.0.1"));
+    }
+
+    /// Hands whoever it talks with in one call over to the far end of another.
+    pub fn transfer_to_call(&mut self, call: u32, to: u32) {
+        self.command(&format!("transfer {call} --to-call {to}"));
+    }
+
     /// Hangs up.
     pub fn hang_up(&mut self) {
         self.command("terminate");

@@ -145,7 +145,6 @@ Contact: \"Caller\" <sip:caller@[2001:db8::1]:5060;maddr=[2001:db8::2]>, sip:[::
     request.check().unwrap();
     let via = request.via().unwrap();
     assert_eq!(via.sent_by(), "[2001:db8::9]:5060");
-    assert_eq!(via.response_addr(), Some("[2001:db8::9:255]:5061".parse().unwrap()));
     let target = request.uri.parse().unwrap();
     assert_eq!((target.host.ip(), target.port), (Some("2001:db8::10".parse().unwrap()), Some(5070)));
     let ContactList::List(contacts) = request.contacts().unwrap() else { panic!() };
@@ -183,7 +182,7 @@ fn line_feeds_alone_and_leading_empty_lines_are_forgiven() {
     let text = format!("\r\n\r\n{}body", invite("Content-Length: 4\n"));
     let Message::Request(request) = Message::parse(text.into()).unwrap() else { panic!() };
     request.check().unwrap();
-    assert_eq!(request.body, "body");
+    assert_eq!(*request.body, "body");
 }
 
 #[test]
@@ -288,9 +287,9 @@ fn our_own_request_passes_its_check() {
     request.headers.push(Name::CSeq, super::super::CSeq { number: 1, method: Method::Options });
     request.set_body("text/plain", "hi");
     request.check().unwrap();
-    assert_eq!(request.headers.content_type().as_deref(), Some("text/plain"));
+    assert!(request.headers.has_content_type("text/plain"));
     let Message::Request(again) = Message::parse(request.to_bytes()).unwrap() else { panic!() };
-    assert_eq!(again.body, "hi");
+    assert_eq!(*again.body, "hi");
     again.check().unwrap();
 }
 

@@ -113,11 +113,16 @@ fn headers() -> impl Strategy<Value = Headers> {
 fn message() -> impl Strategy<Value = Message> {
     let body = vec(any::<u8>(), 0..60).prop_map(Bytes::from);
     let request = (token(), uri(), headers(), body.clone()).prop_map(|(method, uri, headers, body)| {
-        Message::Request(Request { method: Method::from_token(&method), uri: uri.into(), headers, body })
+        Message::Request(Request {
+            method: Method::from_token(&method),
+            uri: uri.into(),
+            headers,
+            body: body.into(),
+        })
     });
     let reason = "[ -~ü]{0,20}".prop_map(Bytes::from);
     let response = (100..700_u16, reason, headers(), body).prop_map(|(status, reason, headers, body)| {
-        Message::Response(Response { status, reason, headers, body })
+        Message::Response(Response { status, reason, headers, body: body.into() })
     });
     prop_oneof![request, response]
 }

@@ -218,20 +218,17 @@ fn a_via_is_stamped_with_its_source() {
     let stamped = |text: &str| {
         let mut via = Via::parse(text).unwrap();
         via.stamp("192.0.2.9:4000".parse().unwrap());
-        (via.to_string(), via.response_addr().unwrap().to_string())
+        via.to_string()
     };
-    let (text, answer) = stamped("SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1");
+    let here = "SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1";
+    assert_eq!(stamped(here), here);
     assert_eq!(
-        (text.as_str(), answer.as_str()),
-        ("SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1", "192.0.2.9:5070")
+        stamped("SIP/2.0/UDP 10.0.0.1:5070;rport;branch=z9hG4bK1"),
+        "SIP/2.0/UDP 10.0.0.1:5070;rport=4000;branch=z9hG4bK1;received=192.0.2.9"
     );
-    let (text, answer) = stamped("SIP/2.0/UDP 10.0.0.1:5070;rport;branch=z9hG4bK1");
-    assert_eq!(text, "SIP/2.0/UDP 10.0.0.1:5070;rport=4000;branch=z9hG4bK1;received=192.0.2.9");
-    assert_eq!(answer, "192.0.2.9:4000");
-    let (text, answer) = stamped("SIP/2.0/UDP phone.local;received=1.1.1.1");
     assert_eq!(
-        (text.as_str(), answer.as_str()),
-        ("SIP/2.0/UDP phone.local;received=192.0.2.9", "192.0.2.9:5060")
+        stamped("SIP/2.0/UDP phone.local;received=1.1.1.1"),
+        "SIP/2.0/UDP phone.local;received=192.0.2.9"
     );
     let via = Via::parse("SIP/2.0/UDP h;branch=Z9HG4bKx;rport=no").unwrap();
     assert_eq!((via.has_cookie(), via.rport()), (true, Some(None)));

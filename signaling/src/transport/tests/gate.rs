@@ -9,25 +9,38 @@ use crate::auth::NonceKey;
 use crate::message::{Message, Name, Response};
 use crate::transport::gate::{Admission, Arrival, Gate};
 use crate::transport::{Class, Limits, Metrics};
-use crate::wire::{Credentials, Transport};
+use crate::wire::{Credentials, Transport, TransportEvent};
 
-fn gate(limits: &Limits) -> Gate {
+pub(super) fn gate(limits: &Limits) -> Gate {
     Gate::new(accounts(), NonceKey::new([3; 32]), limits, std::sync::Arc::new(Metrics::default()))
 }
 
-fn arrival(transport: Transport) -> Arrival {
+pub(super) fn arrival(transport: Transport) -> Arrival {
     let source = "192.0.2.7:40000".parse().unwrap();
     Arrival { transport, source, now: Hands::default().now() }
 }
 
-fn admit(gate: &Gate, text: impl Into<Bytes>) -> Admission {
-    let (admission, alarm) = gate.admit(text.into(), arrival(Transport::Udp));
+/// As a socket does it, with a stack that has room.
+pub(super) fn decide(
+    gate: &Gate,
+    message: impl Into<Bytes>,
+    arrival: Arrival,
+) -> (Admission, Option<TransportEvent>) {
+    let message = message.into();
+    match gate.inspect(&message, arrival) {
+        Some(standing) => gate.admit(message, arrival, standing, |_| true),
+        None => (Admission::Drop, None),
+    }
+}
+
+pub(super) fn admit(gate: &Gate, text: impl Into<Bytes>) -> Admission {
+    let (admission, alarm) = decide(gate, text, arrival(Transport::Udp));
     assert!(alarm.is_none());
     admission
 }
 
 /// A status, the class of what was let through, or nothing.
-fn outcome(admission: &Admission) -> String {
+pub(super) fn outcome(admission: &Admission) -> String {
     match admission {
         Admission::Deliver { class, credentials, .. } => {
             assert_eq!(*credentials, Credentials::None);
@@ -38,7 +51,7 @@ fn outcome(admission: &Admission) -> String {
     }
 }
 
-fn answered(admission: &Admission) -> Response {
+pub(super) fn answered(admission: &Admission) -> Response {
     let Admission::Answer(answer) = admission else { panic!("{admission:?}") };
     match Message::parse(answer.payload.clone()) {
         Ok(Message::Response(response)) => response,
@@ -105,7 +118,7 @@ fn an_answer_goes_where_the_via_says() {
         let text = Text::default().print().replace("5060;rport", via);
         let Admission::Answer(answer) = admit(&gate, text.clone()) else { panic!() };
         assert_eq!(answer.target, format!("192.0.2.7:{port}").parse().unwrap(), "{via}");
-        let Admission::Answer(answer) = gate.admit(text.into(), arrival(Transport::Tcp)).0 else { panic!() };
+        let Admission::Answer(answer) = decide(&gate, text, arrival(Transport::Tcp)).0 else { panic!() };
         assert_eq!(answer.target.port(), 40000, "a connection answers itself");
     }
 }
@@ -137,7 +150,7 @@ fn a_to_tag_makes_no_oracle() {
     let right = super::phone::Answer::default();
     for _ in 0..5 {
         let (admission, alarm) =
-            gate.admit(text.answering(&challenged, &guess).print().into(), arrival(Transport::Udp));
+            decide(&gate, text.answering(&challenged, &guess).print(), arrival(Transport::Udp));
         assert_eq!(outcome(&admission), "Kept");
         assert!(alarm.is_some());
     }
@@ -165,10 +178,63 @@ fn what_is_shed_is_told_when_to_come_again() {
         panic!()
     };
     assert_eq!(class, Class::New);
-    let answer = gate.shed(&options, arrival(Transport::Udp)).unwrap();
+    let answer = gate.shed(&options, Class::New, arrival(Transport::Udp)).unwrap();
     let response = answered(&Admission::Answer(answer));
-    assert_eq!((response.status, response.headers.text(&Name::RetryAfter)), (503, Some("5")));
+    assert!(response.status == 503 && (5..=30).contains(&retry_after(&response)));
     assert!(response.headers.to().unwrap().tag().is_some());
+}
+
+fn retry_after(response: &Response) -> u64 {
+    response.headers.text(&Name::RetryAfter).unwrap().parse().unwrap()
+}
+
+/// RFC 3261 §21.5.4: when the stack is behind, what would begin is refused before its password is looked at, each
+/// with its own time to come again; what goes on is not.
+#[test]
+fn a_stack_that_is_behind_takes_what_goes_on() {
+    let gate = gate(&Limits::default());
+    let shut = |text: String| {
+        let standing = gate.inspect(text.as_bytes(), arrival(Transport::Udp)).unwrap();
+        gate.admit(text.into(), arrival(Transport::Udp), standing, |_| false).0
+    };
+    let call = |method, to_tag, call_id: u32| Text {
+        method,
+        to_tag,
+        call_id: call_id.to_string(),
+        target: "sip:1002@dialtone.example",
+        ..Text::default()
+    };
+    let waits: Vec<u64> =
+        (0..100).map(|number| retry_after(&answered(&shut(call("INVITE", "", number).print())))).collect();
+    assert!(waits.iter().all(|wait| (5..=30).contains(wait)), "{waits:?}");
+    let mut different = waits.clone();
+    different.sort_unstable();
+    different.dedup();
+    assert!(different.len() > 15, "{different:?}");
+    assert_eq!(retry_after(&answered(&shut(call("INVITE", "", 7).print()))), waits[7], "RFC 3261 §8.2.7");
+    for (method, to_tag) in [("BYE", "t"), ("INVITE", "t"), ("ACK", "t"), ("CANCEL", ""), ("UPDATE", "t")] {
+        assert_eq!(outcome(&shut(call(method, to_tag, 1).print())), "Kept", "{method}");
+    }
+    assert_eq!(outcome(&shut("SIP/2.0 200 OK\r\nVia: x\r\n\r\n".into())), "Kept");
+    assert_eq!(outcome(&shut(call("REGISTER", "", 1).print())), "503");
+}
+
+/// RFC 3261 §22: an account may begin so much at a time from one address, and does not take from others.
+#[test]
+fn an_account_has_its_share() {
+    let gate = gate(&Limits { requests_per_account: 2, ..Limits::default() });
+    let challenged = answered(&admit(&gate, Text::default().print()));
+    let of = |username, password| {
+        let answer = super::phone::Answer { username, password, ..super::phone::Answer::default() };
+        let text = Text { user: username, ..Text::default() }.answering(&challenged, &answer).print();
+        match decide(&gate, text, arrival(Transport::Udp)).0 {
+            Admission::Deliver { class, .. } => format!("{class:?}"),
+            other => outcome(&other),
+        }
+    };
+    let outcomes: Vec<String> = (0..3).map(|_| of("1001", "secret")).collect();
+    assert_eq!(outcomes, ["Registration", "Registration", "503"]);
+    assert_eq!(of("1002", "other"), "Registration");
 }
 
 proptest! {
@@ -194,7 +260,7 @@ proptest! {
             }
         }
         for transport in [Transport::Udp, Transport::Tcp] {
-            let (admission, _) = gate.admit(bytes.clone().into(), arrival(transport));
+            let (admission, _) = decide(&gate, bytes.clone(), arrival(transport));
             if let Admission::Answer(answer) = &admission {
                 prop_assert_eq!(answer.target.ip(), arrival(transport).source.ip());
                 prop_assert!(answered(&admission).status >= 400);

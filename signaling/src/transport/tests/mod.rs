@@ -2,6 +2,7 @@
 
 mod digest;
 mod gate;
+mod guard;
 mod identity;
 mod phone;
 mod streams;

@@ -59,7 +59,6 @@ async fn a_flow_comes_serves_and_goes() {
     let up = flow_up(&mut world).await;
     let (path, _, _) = world.received_request().await;
     assert_eq!((up, path.remote), (path, client.address()));
-    assert_eq!(world.handle.path_to(Transport::Tcp, path.remote), Some(path));
     world.handle.send(transmit(path, ping("back"), 1));
     assert!(client.receive().await.is_some());
     drop(client);
@@ -114,8 +113,7 @@ async fn connections_beyond_the_limits_are_closed_at_once() {
 async fn a_connection_is_opened_for_what_is_sent_and_used_again() {
     let mut world = World::start(Setup::default()).await;
     let phone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let path = world.handle.path_to(Transport::Tcp, phone.local_addr().unwrap()).unwrap();
-    assert_eq!((path.flow, path.local), (FlowId(0), world.local(Transport::Tcp, false)));
+    let path = world.path_to(Transport::Tcp, phone.local_addr().unwrap());
     for call_id in ["one", "two"] {
         world.handle.send(transmit(path, ping(call_id), 1));
     }
@@ -139,7 +137,7 @@ async fn a_connection_is_opened_for_what_is_sent_and_used_again() {
 async fn what_cannot_be_delivered_is_told() {
     let mut world = World::start(Setup::default()).await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let path = world.handle.path_to(Transport::Tcp, nobody.local_addr().unwrap()).unwrap();
+    let path = world.path_to(Transport::Tcp, nobody.local_addr().unwrap());
     drop(nobody);
     world.handle.send(transmit(path, ping("c1"), 7));
     let event = world.event().await;

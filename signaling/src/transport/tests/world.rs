@@ -20,7 +20,7 @@ use crate::message::{Message, Request, Response};
 use crate::transport::{
     Class, Clock, Frame, Framer, Limits, Metrics, TransportConfig, TransportHandle, Transports,
 };
-use crate::wire::{Credentials, Path, Transport, TransportEvent};
+use crate::wire::{Credentials, FlowId, Path, Transport, TransportEvent};
 
 /// Far longer than anything takes on loopback.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -121,6 +121,11 @@ impl World {
     pub(super) fn local(&self, transport: Transport, ipv6: bool) -> SocketAddr {
         let fits = |(found, local): &(Transport, SocketAddr)| *found == transport && local.is_ipv6() == ipv6;
         self.handle.locals().into_iter().find(fits).unwrap().1
+    }
+
+    /// A way to an address from which nothing came.
+    pub(super) fn path_to(&self, transport: Transport, remote: SocketAddr) -> Path {
+        Path { transport, flow: FlowId(0), local: self.local(transport, remote.is_ipv6()), remote }
     }
 
     /// A client over this transport.

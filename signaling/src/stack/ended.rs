@@ -1,0 +1,61 @@
+//! Dialogs that have just ended: a BYE that crossed ours, and a PRACK that crossed our refusal, are no
+//! mistake of whoever sent them.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use dialtone_core::Mono;
+
+use crate::message::{Method, Request};
+
+/// Dialogs that are remembered; the oldest goes.
+const ENDED_MAX: usize = 4096;
+
+struct Dialog {
+    call_id: Bytes,
+    remote_tag: String,
+    peer: IpAddr,
+    until: Mono,
+}
+
+/// See the module. By our tag.
+#[derive(Default)]
+pub(crate) struct Ended {
+    dialogs: HashMap<String, Dialog>,
+    order: VecDeque<(Mono, String)>,
+}
+
+impl Ended {
+    /// A dialog has ended; it is remembered until then.
+    pub fn remember(&mut self, now: Mono, until: Mono, local_tag: &str, of: (&Bytes, &str, IpAddr)) {
+        while let Some((at, tag)) = self.order.front()
+            && (*at <= now || self.order.len() >= ENDED_MAX)
+        {
+            self.dialogs.remove(tag);
+            self.order.pop_front();
+        }
+        let (call_id, remote_tag, peer) = of;
+        let dialog = Dialog { call_id: call_id.clone(), remote_tag: remote_tag.to_owned(), peer, until };
+        if self.dialogs.insert(local_tag.to_owned(), dialog).is_none() {
+            self.order.push_back((until, local_tag.to_owned()));
+        }
+    }
+
+    /// Whether a request is the peer's farewell in one of them.
+    pub fn knows(&self, now: Mono, request: &Request, from: IpAddr) -> bool {
+        if !matches!(request.method, Method::Bye | Method::Prack) {
+            return false;
+        }
+        let (Ok(to), Ok(theirs), Ok(call_id)) = (request.to(), request.from(), request.call_id()) else {
+            return false;
+        };
+        let dialog = to.tag().and_then(|tag| self.dialogs.get(tag));
+        dialog.is_some_and(|dialog| {
+            dialog.call_id == call_id
+                && dialog.remote_tag == theirs.tag().unwrap_or_default()
+                && dialog.peer == from
+                && now < dialog.until
+        })
+    }
+}

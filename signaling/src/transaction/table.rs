@@ -1,0 +1,156 @@
+//! The table of transactions: how one comes in, is driven, and goes.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use dialtone_core::{LegId, Mono};
+
+use super::client::Client;
+use super::invite_client::InviteClient;
+use super::invite_server::InviteServer;
+use super::server::Server;
+use super::{Action, Transactions, TxId, TxOutput};
+use crate::wire::{Path, Ticket, Transmit};
+
+pub(super) enum Machine {
+    InviteClient(InviteClient),
+    Client(Client),
+    InviteServer(InviteServer),
+    Server(Server),
+}
+
+impl Machine {
+    /// Whether its peer owes us something.
+    fn waits(&self) -> bool {
+        match self {
+            Machine::InviteClient(client) => client.waits(),
+            Machine::Client(client) => client.waits(),
+            Machine::InviteServer(server) => server.waits(),
+            Machine::Server(_) => false,
+        }
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        match self {
+            Machine::InviteClient(client) => client.deadline(),
+            Machine::Client(client) => client.deadline(),
+            Machine::InviteServer(server) => server.deadline(),
+            Machine::Server(server) => server.deadline(),
+        }
+    }
+}
+
+/// Under which key messages find their transaction, shared with the index.
+pub(super) enum Key {
+    /// One of ours; `None` when its request has no branch, and no answer finds it.
+    Client(Option<Arc<[u8]>>),
+    /// One of theirs.
+    Server(Arc<[u8]>),
+}
+
+pub(super) struct Transaction {
+    pub machine: Machine,
+    pub path: Path,
+    pub owner: Option<LegId>,
+    key: Key,
+    scheduled: Option<Mono>,
+}
+
+impl Transaction {
+    /// Does what its machine asks for; whether it is over.
+    fn carry_out(&self, tx: TxId, actions: &mut Vec<Action>, out: &mut Vec<TxOutput>) -> bool {
+        let owner = self.owner;
+        let mut over = false;
+        for action in actions.drain(..) {
+            match action {
+                Action::Send(payload) => {
+                    let transmit = Transmit { path: self.path, payload, ticket: Ticket(tx.0) };
+                    out.push(TxOutput::Transmit { owner, transmit });
+                }
+                Action::Respond(response) => out.push(TxOutput::Response { tx, owner, response }),
+                Action::Timeout => self.ended_unanswered(tx, false, out),
+                Action::Failed => self.ended_unanswered(tx, true, out),
+                Action::Done => over = true,
+            }
+        }
+        over
+    }
+
+    /// Only a client's user waits for something; a server's learns from its dialog.
+    fn ended_unanswered(&self, tx: TxId, unreachable: bool, out: &mut Vec<TxOutput>) {
+        match self.key {
+            Key::Client(_) => out.push(TxOutput::Timeout { tx, owner: self.owner, unreachable }),
+            Key::Server(_) => {}
+        }
+    }
+}
+
+impl Transactions {
+    /// Takes one in, and does what its machine asked for when it started.
+    pub(super) fn add(&mut self, machine: Machine, path: Path, owner: Option<LegId>, key: Key) -> TxId {
+        let tx = TxId(self.next);
+        self.next += 1;
+        match &key {
+            Key::Client(key) => self.clients.extend(key.clone().map(|key| (key, tx))),
+            Key::Server(key) => {
+                self.servers.insert(Arc::clone(key), tx);
+            }
+        }
+        self.waiting += usize::from(machine.waits());
+        self.all.insert(tx, Box::new(Transaction { machine, path, owner, key, scheduled: None }));
+        tx
+    }
+
+    /// Lets a transaction do something, then sees whether it is over or wants to be woken.
+    pub(super) fn drive(
+        &mut self,
+        tx: TxId,
+        out: &mut Vec<TxOutput>,
+        what: impl FnOnce(&mut Machine, &mut Vec<Action>),
+    ) {
+        let Some(transaction) = self.all.get_mut(&tx) else { return };
+        self.waiting -= usize::from(transaction.machine.waits());
+        what(&mut transaction.machine, &mut self.actions);
+        self.waiting += usize::from(transaction.machine.waits());
+        self.started(tx, out);
+    }
+
+    /// Does what a transaction's machine has asked for.
+    pub(super) fn started(&mut self, tx: TxId, out: &mut Vec<TxOutput>) {
+        let Some(transaction) = self.all.get_mut(&tx) else { return };
+        if transaction.carry_out(tx, &mut self.actions, out) {
+            return self.forget(tx);
+        }
+        if let Some(at) = transaction.machine.deadline()
+            && transaction.scheduled.is_none_or(|scheduled| at < scheduled)
+        {
+            transaction.scheduled = Some(at);
+            self.deadlines.push(Reverse((at, tx)));
+        }
+    }
+
+    /// Takes the next transaction whose timer is due.
+    pub(super) fn next_due(&mut self, now: Mono) -> Option<TxId> {
+        while let Some(&Reverse((at, tx))) = self.deadlines.peek()
+            && at <= now
+        {
+            self.deadlines.pop();
+            // One that is over, or was scheduled earlier since, is not meant.
+            if let Some(transaction) = self.all.get_mut(&tx)
+                && transaction.scheduled == Some(at)
+            {
+                transaction.scheduled = None;
+                return Some(tx);
+            }
+        }
+        None
+    }
+
+    fn forget(&mut self, tx: TxId) {
+        match self.all.remove(&tx).map(|transaction| transaction.key) {
+            Some(Key::Client(Some(key))) => self.clients.remove(&key),
+            Some(Key::Server(key)) => self.servers.remove(&key),
+            Some(Key::Client(None)) | None => None,
+        };
+    }
+}

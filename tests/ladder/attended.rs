@@ -1,0 +1,321 @@
+//! Attended transfers (RFC 3515 with RFC 3891 in the Refer-To), and legs that take another one's place (RFC 3891).
+
+use dialtone_core::event::{Fact, TransferOutcome};
+use dialtone_core::media::MediaCommand;
+use dialtone_core::{Cause, Direction};
+use dialtone_signaling::message::Name;
+
+use super::calls::connect;
+use super::support::{Phone, World, sdp};
+use super::transfers::{outcomes, relayed};
+
+/// 1002 talks with 1001 on one line, and on hold of that, with 1003 on another.
+struct Consulting {
+    world: World,
+    alice: Phone,
+    bob: Phone,
+    /// Another line of Bob's phone.
+    bob2: Phone,
+    carol: Phone,
+}
+
+fn consulting() -> Consulting {
+    let world = World::new();
+    let (alice, bob, carol) = (world.registered("1001"), world.registered("1002"), world.registered("1003"));
+    let bob2 = world.phone("1002");
+    connect(&world, &alice, &bob, "1002");
+    bob.reinvite(sdp("pcmu pcma te").direction(Direction::SendOnly));
+    bob.ack();
+    connect(&world, &bob2, &carol, "1003");
+    Consulting { world, alice, bob, bob2, carol }
+}
+
+/// A leg was asked to move where the other one is heard, and does.
+fn moves(phone: &Phone) {
+    assert!(phone.is_asked(), "the calls are heard by different workers");
+    phone.answer();
+}
+
+fn conversations(world: &World) -> Vec<String> {
+    world.cdrs().iter().map(|cdr| cdr.conversation.to_string()).collect()
+}
+
+/// RFC 5589 §7: the target is connected with the transferee, and both calls are one conversation.
+#[test]
+fn two_calls_become_one() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    assert_eq!(bob.status(), 202);
+    assert!(!bob2.in_call(), "its place is taken");
+    assert_eq!(bob.told(), ["100 active"]);
+    moves(&carol);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"]);
+    assert!(relayed(&world) && alice.in_call() && carol.in_call());
+    bob.bye();
+    world.advance(5000);
+    assert_eq!(alice.got("re-INVITE").len(), 0);
+    alice.bye();
+    assert!(!carol.in_call());
+    world.check("attended");
+    let cdrs = world.cdrs();
+    assert_eq!((cdrs.len(), cdrs[0].merged_into), (2, Some(cdrs[1].call)));
+    assert_eq!(cdrs[0].conversation, cdrs[1].conversation);
+    assert!(cdrs[1].call < cdrs[0].call, "the older one goes on");
+}
+
+/// The REFER may come on either call, and the older one need not be the one on which it came.
+#[test]
+fn the_newer_call_is_handed_to_the_older() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob2.refer_to_line(&bob);
+    assert_eq!(bob2.status(), 202);
+    assert!(!bob.in_call());
+    moves(&alice);
+    assert_eq!(bob2.told(), ["100 active", "200 terminated"]);
+    bob2.bye();
+    carol.bye();
+    assert!(!alice.in_call());
+    world.check("attended_newer_to_older");
+    let cdrs = world.cdrs();
+    assert!(cdrs[1].call < cdrs[0].call && cdrs[0].merged_into == Some(cdrs[1].call));
+}
+
+#[test]
+fn a_phone_that_will_not_move_lets_the_other_one() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    carol.respond(488);
+    moves(&alice);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"]);
+    assert!(relayed(&world) && alice.in_call() && carol.in_call());
+    bob.bye();
+    alice.bye();
+    world.check("attended_other_moves");
+}
+
+#[test]
+fn when_neither_moves_the_transferor_has_its_call_back() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    for _ in 0..2 {
+        carol.respond(488);
+        alice.respond(488);
+    }
+    assert_eq!(bob.told(), ["100 active", "488 terminated"]);
+    assert!(alice.in_call() && bob.in_call() && relayed(&world) && !carol.in_call());
+    alice.bye();
+    world.check("attended_nobody_moves");
+}
+
+#[test]
+fn a_target_that_hangs_up_meanwhile_returns_the_call() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    carol.bye();
+    assert_eq!(bob.told().len(), 2);
+    assert!(alice.in_call() && bob.in_call() && relayed(&world));
+    bob.bye();
+    world.check("attended_target_gone");
+}
+
+#[test]
+fn the_transferee_hangs_up_meanwhile() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    alice.bye();
+    assert_eq!(bob.told(), ["100 active", "487 terminated"]);
+    assert!(!bob.in_call() && !carol.in_call());
+    world.finish();
+    assert_eq!(outcomes(&world), [(TransferOutcome::Abandoned, Cause::NormalClearing)]);
+}
+
+#[test]
+fn both_byes_cross_the_refer() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    bob.bye();
+    world.advance(200);
+    moves(&carol);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"], "RFC 5057 §4");
+    assert!(relayed(&world));
+    carol.bye();
+    assert!(!alice.in_call());
+    world.check("attended_transferor_gone");
+}
+
+/// Before the target has answered: the transferee waits for it (RFC 5589 §7.6).
+#[test]
+fn the_target_still_rings() {
+    let world = World::new();
+    let (alice, bob, carol) = (world.registered("1001"), world.registered("1002"), world.registered("1003"));
+    let bob2 = world.phone("1002");
+    connect(&world, &alice, &bob, "1002");
+    bob2.invite("1003");
+    carol.ring();
+    world.advance(1000);
+    bob.refer_to_line(&bob2);
+    assert_eq!(bob2.status(), 480, "its place is taken");
+    assert_eq!(bob.told(), ["100 active", "180 active"]);
+    world.advance(1000);
+    carol.answer();
+    moves(&alice);
+    assert_eq!(bob.told().last().unwrap(), "200 terminated");
+    bob.bye();
+    assert!(alice.in_call() && carol.in_call() && relayed(&world));
+    alice.bye();
+    world.check("attended_ringing");
+}
+
+#[test]
+fn the_target_rings_and_declines() {
+    let world = World::new();
+    let (alice, bob, carol) = (world.registered("1001"), world.registered("1002"), world.registered("1003"));
+    let bob2 = world.phone("1002");
+    connect(&world, &alice, &bob, "1002");
+    bob2.invite("1003");
+    carol.ring();
+    bob.refer_to_line(&bob2);
+    carol.respond(603);
+    assert_eq!(bob.told().last().unwrap(), "603 terminated");
+    assert!(alice.in_call() && bob.in_call() && relayed(&world));
+    bob.bye();
+    world.check("attended_ringing_declined");
+}
+
+/// The call of a flow goes on, as the flow is known by it; the conversation is the older one all the same.
+#[test]
+fn the_target_is_a_flow() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    let bob2 = world.phone("1002");
+    connect(&world, &alice, &bob, "1002");
+    bob2.invite("*44");
+    bob2.ack();
+    world.advance(500);
+    bob.refer_to_line(&bob2);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"]);
+    let Some(MediaCommand::Bridge { kind, .. }) = world.last_bridge() else { panic!("a feed") };
+    assert!(format!("{kind:?}").contains("1004"), "{kind:?}");
+    bob.bye();
+    world.advance(1000);
+    alice.bye();
+    world.check("attended_flow");
+    let ids = conversations(&world);
+    assert_eq!((ids.len(), &ids[0]), (2, &ids[1]));
+    assert!(world.cdrs()[1].call > world.cdrs()[0].call);
+}
+
+/// Nobody hands over another one's call.
+#[test]
+fn the_second_call_must_be_ones_own() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    alice.refer_to_line(&bob2);
+    assert_eq!(alice.status(), 403);
+    bob.refer_to_line(&bob);
+    assert_eq!(bob.status(), 603, "nor a call to itself");
+    assert!(alice.in_call() && bob.in_call() && bob2.in_call() && carol.in_call());
+    alice.bye();
+    carol.bye();
+    world.finish();
+    assert_eq!(outcomes(&world), []);
+}
+
+#[test]
+fn a_call_that_is_being_transferred_is_no_target() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    let dora = world.registered("1004");
+    bob2.refer("1004");
+    bob.refer_to_line(&bob2);
+    assert_eq!(bob.status(), 491);
+    dora.respond(486);
+    assert!(bob2.in_call() && carol.in_call());
+    bob.refer_to_line(&bob2);
+    moves(&carol);
+    bob.bye();
+    assert!(alice.in_call() && carol.in_call());
+    carol.bye();
+    world.finish();
+}
+
+/// RFC 3891 §3: the new call takes the place of the one that it names, and that one ends.
+#[test]
+fn an_invite_takes_the_place_of_a_leg() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    let desk = world.registered("1002");
+    connect(&world, &alice, &bob, "1002");
+    let (_, replaces) = bob.replaces();
+    desk.invite_with("1001", |invite| {
+        invite.headers.push(Name::Replaces, replaces);
+        invite.headers.push(Name::Require, "replaces");
+    });
+    assert_eq!(desk.status(), 200);
+    desk.ack();
+    assert!(!bob.in_call() && alice.in_call() && relayed(&world));
+    world.advance(1000);
+    desk.bye();
+    assert!(!alice.in_call());
+    world.check("replaces");
+    let replaced = |fact: &Fact| matches!(fact, Fact::LegReplaced { .. });
+    assert_eq!(world.facts().iter().filter(|fact| replaced(fact)).count(), 1);
+    assert_eq!(world.cdrs().len(), 1, "it is the same call");
+}
+
+#[test]
+fn an_invite_without_offer_takes_the_place_of_a_leg() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    let desk = world.registered("1003");
+    connect(&world, &alice, &bob, "1002");
+    let (_, replaces) = alice.replaces();
+    desk.invite_with("1002", |invite| {
+        invite.headers.remove(&Name::ContentType);
+        invite.body = Default::default();
+        invite.headers.push(Name::Replaces, replaces);
+    });
+    assert!(!alice.in_call());
+    desk.ack_with(sdp("pcmu te"));
+    assert!(bob.in_call() && relayed(&world));
+    bob.bye();
+    assert!(!desk.in_call());
+    world.check("replaces_without_offer");
+}
+
+/// RFC 3891 §3: no match 481, confirmed and early-only 486, an early dialog of somebody else's making 481,
+/// malformed or two of them 400.
+#[test]
+fn what_replaces_nothing_is_refused() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    let desk = world.registered("1003");
+    let asks = |value: &str| {
+        desk.invite_with("1001", |invite| invite.headers.push(Name::Replaces, value));
+        desk.status()
+    };
+    alice.invite("1002");
+    bob.ring();
+    assert_eq!(asks(&alice.replaces().1), 481, "we did not begin that dialog");
+    bob.answer();
+    alice.ack();
+    let (_, replaces) = bob.replaces();
+    assert_eq!(asks(&format!("{replaces};early-only")), 486);
+    assert_eq!(asks("a@b;to-tag=1;from-tag=2"), 481);
+    assert_eq!(asks("a@b;to-tag=1"), 400);
+    assert_eq!(asks(&format!("{replaces}x")), 481);
+    desk.invite_with("1001", |invite| {
+        invite.headers.push(Name::Replaces, replaces.clone());
+        invite.headers.push(Name::Join, replaces.clone());
+    });
+    assert_eq!(desk.status(), 400);
+    desk.speaks("g722");
+    assert_eq!(asks(&replaces), 488);
+    desk.untrusted();
+    assert_eq!(asks(&replaces), 401);
+    assert!(alice.in_call() && bob.in_call());
+    bob.bye();
+    assert_eq!(asks(&replaces), 401);
+    desk.trusted();
+    assert_eq!(asks(&replaces), 481);
+    world.finish();
+    assert_eq!(world.cdrs().len(), 1, "what is refused is no call");
+}
