@@ -27,6 +27,8 @@ mod forks;
 mod gruu;
 #[path = "ladder/hostile.rs"]
 mod hostile;
+#[path = "ladder/loops.rs"]
+mod loops;
 #[path = "ladder/losses.rs"]
 mod losses;
 #[path = "ladder/qualify.rs"]

@@ -339,9 +339,20 @@ impl Machine for Pbx {
             PbxInput::Leg {
                 leg,
                 event:
-                    LegEvent::Offered { endpoint, caller, dialed, device, offer, early_offer, ipv6, replaces },
+                    LegEvent::Offered {
+                        endpoint,
+                        caller,
+                        dialed,
+                        device,
+                        offer,
+                        early_offer,
+                        ipv6,
+                        journey,
+                        replaces,
+                    },
             } => {
-                let arrival = Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6 };
+                let arrival =
+                    Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6, journey };
                 match replaces {
                     Some(replaced) => self.replace(now, arrival, replaced, out),
                     None => self.offered(now, arrival, out),

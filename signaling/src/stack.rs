@@ -27,6 +27,7 @@ use dialtone_core::{IdMap, IdSource, LegCommand, LegId, Mono, NodeId, Now, Numbe
 
 pub(crate) use self::ended::Ended;
 pub use self::io::{SipInput, SipOutput, Socket, StackCounts, Wire};
+use self::originate::Caller;
 pub(crate) use self::ways::Ways;
 use crate::auth::{Accounts, NonceKey, NonceWindow};
 use crate::message::{Message, Name, Request, Response};
@@ -99,6 +100,7 @@ pub struct Stack {
     leg_ids: IdSource,
     /// Boxed, so that the table stays small.
     legs: IdMap<LegId, Box<Leg>>,
+    /// Local tag to leg: dialogs, and what may become one.
     dialogs: HashMap<String, LegId>,
     /// The calls that are offered and not answered.
     offered: HashMap<Arc<[u8]>, LegId>,
@@ -259,10 +261,11 @@ impl Stack {
             caller,
             offer,
             referred_by,
+            journey,
         } = command
         {
-            let parties = (&caller, referred_by.as_ref());
-            return self.originate(now, id, (endpoint, contact), parties, &offer, out);
+            let from = Caller { party: &caller, referred_by: referred_by.as_ref(), journey: &journey };
+            return self.originate(now, id, (endpoint, contact), from, &offer, out);
         }
         self.with_leg(now, id, out, |leg, desk| leg.command(desk, command));
     }
@@ -319,7 +322,6 @@ impl Stack {
             tokens: &mut self.tokens,
             tx: &mut self.tx,
             ways: &self.ways,
-            dialogs: &mut self.dialogs,
             ended: &mut self.ended,
             info_keys: &mut self.info_keys,
             tx_out: &mut self.tx_out,

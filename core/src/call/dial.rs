@@ -112,6 +112,7 @@ impl Call {
             return self.branch_impossible(Cause::IncompatibleDestination);
         }
         let (caller_id, caller_party) = (caller.id, caller.party.clone());
+        let journey = caller.journey.passed_on();
         let callee = Party { number: goal.endpoint.clone(), name: goal.name };
         let id = desk.ids.leg();
         let (dialed, referred_by) = self.dialed_now();
@@ -137,7 +138,10 @@ impl Call {
         desk.fact(Fact::DialBegan { call: self.id, caller: caller_id, leg: id, endpoint });
         desk.fact(Fact::ConnectedLine { leg: caller_id, party: callee });
         let target = Target::Contact { endpoint: goal.endpoint, contact: goal.contact.id };
-        leg.command(desk, LegCommand::Originate { target, caller: caller_party, offer, referred_by });
+        leg.command(
+            desk,
+            LegCommand::Originate { target, caller: caller_party, offer, referred_by, journey },
+        );
         self.branches.push(leg);
     }
 

@@ -1,12 +1,19 @@
 //! A call of ours begins: the INVITE, over one of the ways to its device, and over the next when that way fails
 //! (RFC 5626 §7).
 
-use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegEvent, LegId, Now, Number, Party};
+use dialtone_core::{Cause, ContactId, Description, HungUpBy, Journey, LegEvent, LegId, Now, Number, Party};
 
 use super::reach::Way;
 use super::{SipOutput, Stack};
-use crate::message::{MAX_FORWARDS, Method, Name, Request};
+use crate::message::{Method, Name, Request};
 use crate::ua::{Ask, Calling, Leg, Reliability, State};
+
+/// For whom a call of ours is made.
+pub(super) struct Caller<'a> {
+    pub party: &'a Party,
+    pub referred_by: Option<&'a Party>,
+    pub journey: &'a Journey,
+}
 
 impl Stack {
     pub(super) fn originate(
@@ -14,7 +21,7 @@ impl Stack {
         now: Now,
         id: LegId,
         (endpoint, contact): (Number, ContactId),
-        (caller, referred_by): (&Party, Option<&Party>),
+        caller: Caller<'_>,
         offer: &Description,
         out: &mut Vec<SipOutput>,
     ) {
@@ -37,7 +44,7 @@ impl Stack {
         let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
         let tag = self.tokens.tag();
         let identity = &self.config.identity;
-        let mut from = identity.user(&caller.number, &caller.name);
+        let mut from = identity.user(&caller.party.number, &caller.party.name);
         from.set_tag(&tag);
         let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
         leg.at_source = way.at_source;
@@ -45,7 +52,8 @@ impl Stack {
         let headers = &mut invite.headers;
         headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()));
         way.routes.iter().for_each(|route| headers.push(Name::Route, route));
-        headers.push(Name::MaxForwards, MAX_FORWARDS);
+        // RFC 7332 §5: a call that goes round through other servers must end.
+        headers.push(Name::MaxForwards, caller.journey.hops.to_string());
         headers.push(Name::From, from);
         headers.push(Name::To, identity.user(&endpoint, ""));
         headers.push(Name::CallId, self.tokens.call_id());
@@ -59,13 +67,14 @@ impl Stack {
         }
         let ask = Ask::new(&self.config.calls);
         ask.write(None, headers);
-        if let Some(referrer) = referred_by {
+        if let Some(referrer) = caller.referred_by {
             // RFC 3892 §3: who transferred, as we know them.
             headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
         }
         invite.set_body("application/sdp", leg.sdp.offer(offer));
         let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
         let timer_c = now.mono + self.config.calls.timer_c;
+        self.dialogs.insert(leg.tag.clone(), id);
         let ways = (way.contact, left);
         leg.state = State::Calling(Box::new(Calling::new(tx, invite, way.path, ways, ask, timer_c)));
         self.legs.insert(id, Box::new(leg));

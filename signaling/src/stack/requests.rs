@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use dialtone_core::{LegEvent, Mono, Now, Number, Party};
+use dialtone_core::{Journey, LegEvent, Mono, Now, Number, Party};
 
 use super::{SipOutput, Stack, received};
 use crate::auth::challenge;
-use crate::message::{Method, Name, Request, Response};
+use crate::message::{MAX_FORWARDS_DEFAULT, Method, Name, Request, Response, Via};
 use crate::registrar::{Changes, Nat, Registration};
 use crate::transaction::{Lookup, TxId};
-use crate::ua::{Body, Dialog, Leg, Offered, State, admit};
+use crate::ua::{Body, Dialog, Leg, Offered, State, admit, bad_event, is_bad_event};
 use crate::wire::{Credentials, Path};
 
 /// Extensions that a REGISTER may require: RFC 3327, RFC 5626, RFC 5627.
@@ -82,6 +82,9 @@ impl Stack {
                     Response::to(&request, 403).with_reason("REFER Outside A Call"),
                 );
             }
+            Method::Subscribe | Method::Publish if is_bad_event(&request) => {
+                return self.respond(now, tx, bad_event(&request));
+            }
             // RFC 3261 §8.2.1: known, and not here; the answer's Allow says what is.
             Method::Prack
             | Method::Subscribe
@@ -93,6 +96,9 @@ impl Stack {
         }
         if self.offered.contains_key(&*Lookup::merged(&request)) {
             // RFC 3261 §8.2.2.2: a fork on the way brought the same call twice.
+            return self.respond(now, tx, Response::to(&request, 482));
+        }
+        if request.method == Method::Invite && self.has_come_back(&request) {
             return self.respond(now, tx, Response::to(&request, 482));
         }
         if let Some(response) = self.requires_too_much(&request) {
@@ -118,6 +124,23 @@ impl Stack {
                 self.invite(now, tx, request, account, path, out);
             }
         }
+    }
+
+    /// Whether an INVITE is one of ours, which others sent round to us (RFC 3261 §16.3 step 4): a Via of it is ours,
+    /// or its dialog would be one that we began.
+    fn has_come_back(&self, request: &Request) -> bool {
+        let began = || {
+            let tag = request.from().ok()?.tag()?;
+            let leg = self.legs.get(self.dialogs.get(tag)?)?;
+            Some(leg.sent(request.call_id().ok()?))
+        };
+        let further = || {
+            let vias = request.headers.elements(&Name::Via).skip(1);
+            vias.filter_map(|via| Via::parse(&String::from_utf8_lossy(via)).ok())
+        };
+        request.via().is_ok_and(|via| self.tx.has_sent_invite(via))
+            || further().any(|via| self.tx.has_sent_invite(&via))
+            || began() == Some(true)
     }
 
     /// The refusal that a request is owed when it requires an extension that we do not have
@@ -274,6 +297,7 @@ impl Stack {
                 return self.respond(now, tx, response);
             }
         };
+        let journey = Journey { hops: invite.max_forwards().unwrap_or(MAX_FORWARDS_DEFAULT) };
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, invite.clone());
         let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
@@ -297,6 +321,7 @@ impl Stack {
                 offer,
                 early_offer,
                 ipv6,
+                journey,
                 replaces,
             },
         });

@@ -163,6 +163,15 @@ impl Leg {
         }
     }
 
+    /// Whether a request that has our tag in From, and this Call-ID, is one of ours that came back.
+    pub fn sent(&self, call_id: &str) -> bool {
+        match &self.state {
+            State::Calling(calling) => calling.has_call_id(call_id),
+            State::Up(session) => session.dialog.call_id == call_id,
+            State::Offered(_) | State::Gone => false,
+        }
+    }
+
     /// Tells calls, unless they have stopped listening.
     pub fn tell(&mut self, desk: &mut Desk<'_>, event: LegEvent) {
         if self.wanted {

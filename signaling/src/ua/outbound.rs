@@ -110,6 +110,11 @@ impl Calling {
         self.way == way && !self.heard && !self.others.is_empty()
     }
 
+    /// Whether our INVITE has this Call-ID.
+    pub fn has_call_id(&self, call_id: &str) -> bool {
+        self.invite.call_id() == Ok(call_id)
+    }
+
     pub fn deadline(&self) -> Option<Mono> {
         Some(match self.cancel {
             Cancel::No => self.timer_c,
@@ -202,11 +207,9 @@ impl Leg {
         if !tag.is_empty()
             && calling.forks.get(&tag).is_none()
             && let Ok(dialog) = Dialog::uac(&calling.invite, response, calling.path, self.at_source)
+            && !calling.forks.add(dialog)
         {
-            if !calling.forks.add(dialog) {
-                return; // More phones than anybody rings.
-            }
-            desk.dialogs.insert(self.tag.clone(), self.id);
+            return; // More phones than anybody rings.
         }
         if let Some(rseq) = rseq(response).filter(|_| reliability != Reliability::Off)
             && let Some(fork) = calling.forks.get(&tag)
@@ -271,7 +274,6 @@ impl Leg {
         if let Some(fork) = &mine {
             dialog.confirm(&fork.dialog);
         }
-        desk.dialogs.insert(self.tag.clone(), self.id);
         self.peer.heed(&response.headers);
         let body = match self.read_body(&response.headers, &response.body) {
             _ if mine.as_ref().is_some_and(|fork| fork.settled) => Body::Empty,
