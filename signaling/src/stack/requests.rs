@@ -120,7 +120,7 @@ impl Stack {
             }
             Ok(account) => {
                 if let Ok(via) = request.via() {
-                    self.registrar.reuse(&account, &via, path, |way| self.ways.stands(way));
+                    self.registrar.reuse(&account, via, path, |way| self.ways.stands(way));
                 }
                 self.invite(now, tx, request, account, path, out);
             }
