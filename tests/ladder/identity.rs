@@ -69,7 +69,7 @@ fn who_is_not_trusted_calls_as_itself() {
 fn who_is_trusted_says_who_calls() {
     let (world, [_, bob, carol, _]) = world();
     let from = |value: &str| format!("{value};tag=x");
-    let table: [(&str, Option<(Name, &str)>, &str); 6] = [
+    let table = [
         ("<sip:1003@pbx.example>", None, "\"Ann\" <sip:1003@pbx.example>"),
         ("\"Jo\" <sip:0301@carrier.example>", None, "\"Jo\" <sip:0301@pbx.example>"),
         (
