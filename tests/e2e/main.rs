@@ -23,6 +23,7 @@ mod overload;
 mod power_failure;
 mod register;
 mod sipp_calls;
+mod sipp_dialogs;
 mod stopping;
 mod tls;
 mod torture;

@@ -14,6 +14,7 @@
 //! [`Desk`]. It never waits: what must be awaited is a state.
 
 mod dial;
+mod early;
 mod end;
 mod flow;
 mod join;

@@ -1,13 +1,25 @@
 //! The early dialogs of one INVITE of ours: RFC 3261 §12.1.2, §13.2.2.4. A proxy on the way may ring several
 //! phones; each has a dialog, a line of RSeq numbers and an answer of its own.
 
-use dialtone_core::Description;
+use dialtone_core::{Cause, Description};
 
+use super::Desk;
+use super::cause::reason_value;
 use super::dialog::Dialog;
+use super::identity::Identity;
 use super::reliable::Receiver;
+use super::tokens::Tokens;
+use crate::message::{Method, Name, Request, Response};
+use crate::stack::Ways;
+use crate::transaction::TxId;
+use crate::wire::Path;
 
 /// Early dialogs that one INVITE can have; what comes from further ones is dropped.
 const FORKS_MAX: usize = 8;
+
+/// CSeq numbers that are left out before the BYE of a fork whose early dialog is forgotten: it may have had
+/// PRACKs.
+const FORGOTTEN: u32 = 100;
 
 /// One early dialog.
 pub(crate) struct Fork {
@@ -52,4 +64,45 @@ impl Forks {
             self.0.into_iter().partition(|fork| fork.dialog.remote_tag == tag);
         (mine.into_iter().next(), others.into_iter().map(|fork| fork.dialog).collect())
     }
+}
+
+/// The way to whoever answered an INVITE whose call is over, and the ACK and the BYE that it is owed.
+/// `None` when its answer has no address for them.
+pub(crate) fn end_unwanted(
+    invite: &Request,
+    response: &Response,
+    path: Path,
+    ways: &Ways,
+    identity: &Identity,
+    tokens: &mut Tokens,
+) -> Option<(Path, Request, Request)> {
+    let mut dialog = Dialog::uac(invite, response, path, false).ok()?;
+    dialog.look_for(ways);
+    let ack = dialog.ack(dialog.local_cseq, identity, tokens);
+    dialog.skip(FORGOTTEN);
+    let mut bye = dialog.request(Method::Bye, identity, tokens);
+    bye.headers.push(Name::Reason, reason_value(Cause::NormalClearing));
+    Some((dialog.path, ack, bye))
+}
+
+/// Another 2xx than the one that made the dialog: a fork that lost. It is acknowledged and ended
+/// (RFC 3261 §13.2.2.4), by another way when its own is gone.
+pub(crate) fn end_fork(
+    desk: &mut Desk<'_>,
+    invite: TxId,
+    dialog: &Dialog,
+    early: Option<&Dialog>,
+    response: &Response,
+    owner: dialtone_core::LegId,
+) {
+    let mut fork = early.unwrap_or(dialog).clone();
+    let Ok(remote) = response.headers.to() else { return };
+    fork.retarget(remote, response.headers.contact().ok());
+    fork.look_for(desk.ways);
+    let ack = fork.ack(response.cseq().map_or(1, |cseq| cseq.number), desk.identity, desk.tokens);
+    desk.tx.acknowledged(invite, &fork.remote_tag, fork.path, ack.to_bytes());
+    desk.transmit(fork.path, ack.to_bytes(), Some(owner));
+    let mut bye = fork.request(Method::Bye, desk.identity, desk.tokens);
+    bye.headers.push(Name::Reason, reason_value(Cause::AnsweredElsewhere));
+    desk.tx.send(desk.now.mono, bye, fork.path, Some(owner), desk.tx_out);
 }

@@ -28,10 +28,11 @@ use dialtone_core::{LegId, Now};
 
 pub(crate) use self::asserted::caller;
 pub(crate) use self::dialog::{Dialog, next_hop};
+pub(crate) use self::forks::end_unwanted;
 pub use self::identity::Identity;
 pub(crate) use self::inbound::{Offered, admit};
 pub(crate) use self::leg::{Body, Leg, State};
-pub(crate) use self::outbound::{Calling, end_unwanted};
+pub(crate) use self::outbound::Calling;
 pub use self::policy::{CallPolicy, IdentityPolicy, Reliability, SendIdentity};
 pub(crate) use self::refer::ReferTo;
 pub(crate) use self::timers::Ask;

@@ -15,15 +15,12 @@ use super::cause::{cause_of, reason_value, status_of};
 use super::dialog::Dialog;
 use super::exchange::Wish;
 use super::forks::Forks;
-use super::identity::Identity;
 use super::leg::{Body, Leg, State};
 use super::policy::Reliability;
 use super::reliable::{Heard, rseq};
 use super::session::Session;
 use super::timers::{Ask, SessionTimer};
-use super::tokens::Tokens;
 use crate::message::{ContactList, Method, Name, NameAddr, Request, Response};
-use crate::stack::Ways;
 use crate::transaction::TxId;
 use crate::wire::Path;
 
@@ -32,10 +29,6 @@ const RAISES_MAX: u32 = 4;
 
 /// Contacts of one redirection that are looked at further.
 const REDIRECTIONS_MAX: usize = 8;
-
-/// CSeq numbers that are left out before the BYE of a fork whose early dialog is forgotten: it may have had
-/// PRACKs.
-const FORGOTTEN: u32 = 100;
 
 /// How far a cancellation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,45 +360,4 @@ fn numbers(desk: &Desk<'_>, mut contacts: Vec<NameAddr>) -> Vec<Number> {
     contacts.sort_by_key(|contact| Reverse(contact.q().unwrap_or(1000)));
     let users = contacts.iter().filter_map(|contact| contact.uri.user_decoded());
     users.filter(|user| !user.is_empty()).map(|user| user.into_owned()).take(REDIRECTIONS_MAX).collect()
-}
-
-/// The way to whoever answered an INVITE whose call is over, and the ACK and the BYE that it is owed.
-/// `None` when its answer has no address for them.
-pub(crate) fn end_unwanted(
-    invite: &Request,
-    response: &Response,
-    path: Path,
-    ways: &Ways,
-    identity: &Identity,
-    tokens: &mut Tokens,
-) -> Option<(Path, Request, Request)> {
-    let mut dialog = Dialog::uac(invite, response, path, false).ok()?;
-    dialog.look_for(ways);
-    let ack = dialog.ack(dialog.local_cseq, identity, tokens);
-    dialog.skip(FORGOTTEN);
-    let mut bye = dialog.request(Method::Bye, identity, tokens);
-    bye.headers.push(Name::Reason, reason_value(Cause::NormalClearing));
-    Some((dialog.path, ack, bye))
-}
-
-/// Another 2xx than the one that made the dialog: a fork that lost. It is acknowledged and ended
-/// (RFC 3261 §13.2.2.4), by another way when its own is gone.
-pub(crate) fn end_fork(
-    desk: &mut Desk<'_>,
-    invite: TxId,
-    dialog: &Dialog,
-    early: Option<&Dialog>,
-    response: &Response,
-    owner: dialtone_core::LegId,
-) {
-    let mut fork = early.unwrap_or(dialog).clone();
-    let Ok(remote) = response.headers.to() else { return };
-    fork.retarget(remote, response.headers.contact().ok());
-    fork.look_for(desk.ways);
-    let ack = fork.ack(response.cseq().map_or(1, |cseq| cseq.number), desk.identity, desk.tokens);
-    desk.tx.acknowledged(invite, &fork.remote_tag, fork.path, ack.to_bytes());
-    desk.transmit(fork.path, ack.to_bytes(), Some(owner));
-    let mut bye = fork.request(Method::Bye, desk.identity, desk.tokens);
-    bye.headers.push(Name::Reason, reason_value(Cause::AnsweredElsewhere));
-    desk.tx.send(desk.now.mono, bye, fork.path, Some(owner), desk.tx_out);
 }

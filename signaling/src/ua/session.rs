@@ -225,7 +225,7 @@ impl Leg {
             Answerer::Known(path, ack) => desk.transmit(path, ack, Some(id)),
             Answerer::New => {
                 let early = session.forks.iter().find(|fork| fork.remote_tag == tag);
-                super::outbound::end_fork(desk, invite, &session.dialog, early, response, id);
+                super::forks::end_fork(desk, invite, &session.dialog, early, response, id);
             }
             Answerer::Surplus => {}
         }
