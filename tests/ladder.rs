@@ -25,6 +25,8 @@ mod forks;
 mod hostile;
 #[path = "ladder/losses.rs"]
 mod losses;
+#[path = "ladder/nat.rs"]
+mod nat;
 #[path = "ladder/refusals.rs"]
 mod refusals;
 #[path = "ladder/register.rs"]

@@ -13,6 +13,7 @@ mod harness;
 mod applications;
 mod baresip_calls;
 mod linphone_calls;
+mod nat;
 mod power_failure;
 mod register;
 mod sipp_calls;

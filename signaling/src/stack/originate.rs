@@ -58,7 +58,7 @@ impl Stack {
             // RFC 3892 §3: who transferred, as we know them.
             headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
         }
-        invite.set_body("application/sdp", leg.sdp.offer(offer));
+        invite.set_body("application/sdp", leg.sdp.offer(&identity.described(offer, path)));
         let tx = self.tx.send(now.mono, invite.clone(), path, Some(id), &mut self.tx_out);
         let timer_c = now.mono + self.config.calls.timer_c;
         leg.state = State::Calling(Box::new(Calling::new(tx, invite, path, ask, timer_c)));

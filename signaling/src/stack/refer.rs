@@ -73,12 +73,12 @@ impl Stack {
             };
             self.ways.sockets.iter().any(|socket| fits(socket.local))
         };
+        let is_external = |ip| identity.net.external.all().any(|external| external == ip);
         match uri.scheme {
             Scheme::Tel => true,
             Scheme::Sip | Scheme::Sips => {
                 Host::parse(&identity.domain).as_ref() == Some(&uri.host)
-                    || identity.public_host.as_ref() == Some(&uri.host)
-                    || uri.host.ip().is_some_and(|ip| is_socket(ip, uri.port))
+                    || uri.host.ip().is_some_and(|ip| is_external(ip) || is_socket(ip, uri.port))
             }
             Scheme::Other(_) => false,
         }

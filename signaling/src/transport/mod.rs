@@ -30,6 +30,7 @@ mod metrics;
 mod routes;
 mod sink;
 mod stream;
+mod stun;
 mod tls;
 mod udp;
 mod via;
@@ -57,6 +58,7 @@ pub use handle::TransportHandle;
 pub use limits::Limits;
 pub use metrics::{Count, Metrics};
 pub use sink::{Class, Sink};
+pub use stun::{StunError, external_address};
 pub use tls::TlsConfig;
 pub use via::stamp_via;
 

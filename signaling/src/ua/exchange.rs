@@ -229,7 +229,7 @@ impl Leg {
         let Some(path) = self.dialog(&tag).map(|dialog| dialog.path) else { return };
         let mut response = self.response(desk, &request, 200, "", path);
         self.write_timer(desk, &request, &mut response);
-        response.set_body("application/sdp", self.write_answer(local, has_offer));
+        response.set_body("application/sdp", self.write_answer(desk, path, local, has_offer));
         if request.method == Method::Invite {
             return self.send_2xx(desk, tx, &response, !has_offer, true);
         }
@@ -291,11 +291,6 @@ impl Leg {
     }
 
     fn send_change(&mut self, desk: &mut Desk<'_>, method: Method, wish: Wish, tries: u32) {
-        let body = match &wish {
-            Wish::Offer(offer) => Some(self.sdp.offer(offer)),
-            Wish::Refresh if method == Method::Invite => self.sdp.last().cloned(),
-            Wish::Refresh => None,
-        };
         let dialog = match &mut self.state {
             State::Offered(offered) => &mut offered.dialog,
             State::Up(session) => &mut session.dialog,
@@ -308,6 +303,11 @@ impl Leg {
         dialog.look_for(desk.ways);
         let mut request = dialog.request(method.clone(), desk.identity, desk.tokens);
         let (path, target) = (dialog.path, dialog.target.clone());
+        let body = match &wish {
+            Wish::Offer(offer) => Some(self.sdp.offer(&desk.identity.described(offer, path))),
+            Wish::Refresh if method == Method::Invite => self.sdp.last().cloned(),
+            Wish::Refresh => None,
+        };
         request.headers.push(Name::Contact, self.contact(desk, path, &target));
         desk.identity.allow(&mut request.headers);
         desk.identity.supported(&mut request.headers, self.reliability);
