@@ -70,7 +70,7 @@ fn a_phone_behind_a_router_is_called_and_heard() {
         home.enter(|| default_route("10.9.0.1"));
         router.route(
             "table ip nat { chain post { type nat hook postrouting priority 100;
-             oifname \"outside0\" masquerade random; } }",
+             oifname \"outside0\" masquerade random; }\n}",
         );
         let server = Server::start(lab, on_every_address());
         let mut alma = phone("1001", 5070, 440.0, "198.51.100.10", "198.51.100.10").start(lab, &server);
@@ -102,7 +102,7 @@ fn forwarded(lab: &Lab) -> (Place, Place) {
         "table ip nat {
          chain pre { type nat hook prerouting priority -100;
          iifname \"outside0\" udp dport { 5060, 30000-30199 } dnat to 10.8.0.2; }
-         chain post { type nat hook postrouting priority 100; oifname \"outside0\" masquerade; } }",
+         chain post { type nat hook postrouting priority 100; oifname \"outside0\" masquerade; }\n}",
     );
     (router, outside)
 }
