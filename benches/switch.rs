@@ -28,6 +28,7 @@ use dialtone_core::{Codec, Mono, NodeId, Now, Wall};
 use dialtone_signaling::auth::{Accounts, NonceKey};
 use dialtone_signaling::message::{Message, Name, Request, Response};
 use dialtone_signaling::registrar::ExpiryPolicy;
+use dialtone_signaling::registrar::GruuKey;
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig, Subscriber, Subscribers};
 use dialtone_signaling::transaction::Timing;
 use dialtone_signaling::ua::Identity;
@@ -132,6 +133,7 @@ impl Bench {
             boot: 1,
             seed: [7; 32],
             nonce_key: NonceKey::new([9; 32]),
+            gruu_key: GruuKey::new([8; 32]),
         };
         let limits = Limits { calls_max: 100_000, branches_max: 8 };
         let mut bench = Bench {

@@ -88,6 +88,8 @@ impl Recorder {
             | Fact::Stopped
             | Fact::SiteApplied { .. }
             | Fact::ContactAdded { .. }
+            | Fact::ContactRefreshed { .. }
+            | Fact::ContactReached { .. }
             | Fact::ContactRemoved { .. }
             | Fact::DeviceStateChanged { .. }
             | Fact::AuthFailed { .. }

@@ -26,7 +26,7 @@ use dialtone_core::{Event, IdSource, LegId, Machine, Mono, Now};
 use dialtone_ivr::Flows;
 use dialtone_signaling::registrar::{BindingChange, PersistToken};
 use dialtone_signaling::stack::{SipInput, SipOutput, Stack, StackConfig, StackCounts, Subscribers, Wire};
-use dialtone_signaling::wire::Transmit;
+use dialtone_signaling::wire::{FlowId, Transmit};
 
 /// Everything that can happen to the system.
 #[derive(Clone, Debug)]
@@ -60,6 +60,8 @@ pub enum Input {
 pub enum Effect {
     /// Put this on the wire.
     Send(Transmit),
+    /// Close a connection.
+    Close(FlowId),
     /// Tell the media engine.
     Media(MediaCommand),
     /// Tell everybody.
@@ -226,6 +228,7 @@ impl Switch {
         for output in outputs.drain(..) {
             match output {
                 SipOutput::Transmit(transmit) => out.push(Effect::Send(transmit)),
+                SipOutput::Close { flow } => out.push(Effect::Close(flow)),
                 SipOutput::Leg { leg, event } => {
                     self.inner.push_back(Inner::Pbx(PbxInput::Leg { leg, event }))
                 }

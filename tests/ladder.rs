@@ -19,14 +19,24 @@ mod codecs;
 mod dialogs;
 #[path = "ladder/flows.rs"]
 mod flows;
+#[path = "ladder/flows_of_phones.rs"]
+mod flows_of_phones;
 #[path = "ladder/forks.rs"]
 mod forks;
+#[path = "ladder/gruu.rs"]
+mod gruu;
 #[path = "ladder/hostile.rs"]
 mod hostile;
+#[path = "ladder/loops.rs"]
+mod loops;
 #[path = "ladder/losses.rs"]
 mod losses;
 #[path = "ladder/nat.rs"]
 mod nat;
+#[path = "ladder/qualify.rs"]
+mod qualify;
+#[path = "ladder/reach.rs"]
+mod reach;
 #[path = "ladder/refusals.rs"]
 mod refusals;
 #[path = "ladder/register.rs"]

@@ -301,6 +301,8 @@ impl CdrFold {
             | Fact::Stopped
             | Fact::SiteApplied { .. }
             | Fact::ContactAdded { .. }
+            | Fact::ContactRefreshed { .. }
+            | Fact::ContactReached { .. }
             | Fact::ContactRemoved { .. }
             | Fact::DeviceStateChanged { .. }
             | Fact::AuthFailed { .. }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 use crate::codec::Codec;
+use crate::endpoint::ContactFacts;
 use crate::id::{BridgeId, CallId, ContactId, ConversationId, LegId};
 use crate::leg::{Number, Party};
 use crate::media::Quality;
@@ -172,6 +173,28 @@ pub enum Fact {
         contact: ContactId,
         /// From where it registered.
         source: SocketAddr,
+        /// What it tells about itself.
+        about: ContactFacts,
+    },
+    /// A contact stays for longer.
+    ContactRefreshed {
+        /// The endpoint.
+        endpoint: Number,
+        /// The contact.
+        contact: ContactId,
+        /// From now on, seconds.
+        lasts_s: u64,
+    },
+    /// A contact was asked whether it is there, or its connection broke.
+    ContactReached {
+        /// The endpoint.
+        endpoint: Number,
+        /// The contact.
+        contact: ContactId,
+        /// Whether it can be reached now.
+        reachable: bool,
+        /// From the question to the answer, microseconds.
+        round_trip_us: Option<u64>,
     },
     /// An endpoint can no longer be reached at a place.
     ContactRemoved {

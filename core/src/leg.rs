@@ -43,6 +43,27 @@ pub enum Target {
     },
 }
 
+/// How a call came to a leg, for whoever it goes on to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journey {
+    /// How many servers may pass it on from here, us included; signaling refuses a call that has none left.
+    pub hops: u8,
+}
+
+/// Of a call that begins here.
+impl Default for Journey {
+    fn default() -> Self {
+        Journey { hops: 70 }
+    }
+}
+
+impl Journey {
+    /// The same one server further.
+    pub fn passed_on(&self) -> Journey {
+        Journey { hops: self.hops.saturating_sub(1) }
+    }
+}
+
 /// Where a transfer leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TransferTo {
@@ -81,6 +102,8 @@ pub enum LegCommand {
         offer: Description,
         /// Who transferred the caller here.
         referred_by: Option<Party>,
+        /// How the call came here.
+        journey: Journey,
     },
     /// Inbound: the far end is being alerted; with a description, there is early media too.
     Ring {
@@ -137,12 +160,16 @@ pub enum LegEvent {
         caller: Party,
         /// What it dialed.
         dialed: Number,
+        /// The one device of the extension that is meant, when not all are.
+        device: Option<String>,
         /// Its offer; `None` asks us to offer.
         offer: Option<Description>,
         /// Whether an offer of ours can go in `Ring` or `Progress`; its answer is a `Modified`.
         early_offer: EarlyOffer,
         /// Whether our offer to it, if we make one, should use IPv6.
         ipv6: bool,
+        /// How it came here.
+        journey: Journey,
         /// The leg whose place it takes, if it does not want a call of its own.
         replaces: Option<LegId>,
     },

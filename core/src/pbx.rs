@@ -338,9 +338,21 @@ impl Machine for Pbx {
         match input {
             PbxInput::Leg {
                 leg,
-                event: LegEvent::Offered { endpoint, caller, dialed, offer, early_offer, ipv6, replaces },
+                event:
+                    LegEvent::Offered {
+                        endpoint,
+                        caller,
+                        dialed,
+                        device,
+                        offer,
+                        early_offer,
+                        ipv6,
+                        journey,
+                        replaces,
+                    },
             } => {
-                let arrival = Arrival { leg, endpoint, caller, dialed, offer, early_offer, ipv6 };
+                let arrival =
+                    Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6, journey };
                 match replaces {
                     Some(replaced) => self.replace(now, arrival, replaced, out),
                     None => self.offered(now, arrival, out),

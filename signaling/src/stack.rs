@@ -10,6 +10,7 @@
 mod ended;
 mod io;
 mod originate;
+mod reach;
 mod refer;
 mod requests;
 mod said;
@@ -26,10 +27,11 @@ use dialtone_core::{IdMap, IdSource, LegCommand, LegId, Mono, NodeId, Now, Numbe
 
 pub(crate) use self::ended::Ended;
 pub use self::io::{SipInput, SipOutput, Socket, StackCounts, Wire};
+use self::originate::Caller;
 pub(crate) use self::ways::Ways;
 use crate::auth::{Accounts, NonceKey, NonceWindow};
 use crate::message::{Message, Name, Request, Response};
-use crate::registrar::{Changes, ContactPolicy, ExpiryPolicy, Registrar};
+use crate::registrar::{Changes, ContactPolicy, ExpiryPolicy, GruuKey, Probes, ReachPolicy, Registrar};
 use crate::transaction::{Timing, Transactions, TxId, TxOutput};
 use crate::ua::{CallPolicy, Desk, Identity, Leg, Reliability, State, Tokens};
 use crate::wire::{FlowId, TransportEvent};
@@ -57,6 +59,8 @@ pub struct StackConfig {
     pub seed: [u8; 32],
     /// Seals nonces; the same as the transport's.
     pub nonce_key: NonceKey,
+    /// Seals temporary GRUUs; the same after a restart.
+    pub gruu_key: GruuKey,
 }
 
 /// What signaling must know of one extension.
@@ -68,6 +72,8 @@ pub struct Subscriber {
     pub contacts: ContactPolicy,
     /// Whether provisional answers to and from it are reliable.
     pub reliability: Reliability,
+    /// How it is reached.
+    pub reach: ReachPolicy,
 }
 
 /// The extensions of the site in force.
@@ -88,11 +94,13 @@ pub struct Stack {
     tokens: Tokens,
     tx: Transactions,
     registrar: Registrar,
+    probes: Probes,
     nonces: NonceWindow,
     subscribers: Arc<Subscribers>,
     leg_ids: IdSource,
     /// Boxed, so that the table stays small.
     legs: IdMap<LegId, Box<Leg>>,
+    /// Local tag to leg: dialogs, and what may become one.
     dialogs: HashMap<String, LegId>,
     /// The calls that are offered and not answered.
     offered: HashMap<Arc<[u8]>, LegId>,
@@ -116,7 +124,12 @@ impl Stack {
         Stack {
             tokens: Tokens::new(config.seed, node),
             tx: Transactions::new(config.timing, config.transactions_max),
-            registrar: Registrar::new(config.expiry, IdSource::new(node, boot, 1, 1)),
+            registrar: Registrar::new(
+                config.expiry,
+                config.gruu_key.clone(),
+                IdSource::new(node, boot, 1, 1),
+            ),
+            probes: Probes::default(),
             nonces: NonceWindow::default().with_lifetime(config.nonce_key.lifetime()),
             subscribers,
             // Odd: the PBX names the legs that it originates with even numbers.
@@ -140,10 +153,13 @@ impl Stack {
     pub fn counts(&self) -> StackCounts {
         StackCounts {
             transactions: self.tx.len(),
-            waiting: self.tx.waiting(),
+            // A drain does not wait for whoever is only asked whether they are there.
+            waiting: self.tx.waiting().saturating_sub(self.probes.outstanding()),
             legs: self.legs.len(),
             dialogs: self.dialogs.len(),
             bindings: self.registrar.len(),
+            unreachable: self.probes.unreachable(),
+            questions: self.probes.outstanding(),
             refused: self.refused + self.tx.refused(),
             replayed: self.replayed,
             info_keys: self.info_keys,
@@ -177,7 +193,7 @@ impl Stack {
                 }
                 let mut changes = Changes::default();
                 self.registrar.restore(now.mono, endpoint, binding, &mut changes);
-                publish(changes, out);
+                self.publish(now, changes, true, out);
             }
             SipInput::Subscribers(subscribers) => self.subscribers = subscribers,
             SipInput::Sockets(sockets) => self.ways.sockets = sockets,
@@ -195,7 +211,8 @@ impl Stack {
         self.tx.expire(now.mono, &mut self.tx_out);
         let mut changes = Changes::default();
         self.registrar.expire(now.mono, &mut changes);
-        publish(changes, out);
+        self.publish(now, changes, false, out);
+        self.qualify(now, out);
         while let Some(&Reverse((at, leg))) = self.deadlines.peek()
             && at <= now.mono
         {
@@ -213,7 +230,10 @@ impl Stack {
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
         let legs = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        [self.tx.deadline(), self.registrar.deadline(), legs].into_iter().flatten().min()
+        [self.tx.deadline(), self.registrar.deadline(), self.probes.deadline(), legs]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn transport(&mut self, now: Now, event: TransportEvent, out: &mut Vec<SipOutput>) {
@@ -232,9 +252,7 @@ impl Stack {
             TransportEvent::FlowUp { path } => {
                 self.ways.flows.insert(path.flow);
             }
-            TransportEvent::FlowDown { flow } => {
-                self.ways.flows.remove(&flow);
-            }
+            TransportEvent::FlowDown { flow } => self.flow_down(now, flow, out),
             TransportEvent::SendFailed { ticket } => self.tx.send_failed(ticket, &mut self.tx_out),
             TransportEvent::AuthFailed { account, source } => {
                 out.push(SipOutput::AuthFailed { account, source })
@@ -248,12 +266,30 @@ impl Stack {
             caller,
             offer,
             referred_by,
+            journey,
         } = command
         {
-            let parties = (&caller, referred_by.as_ref());
-            return self.originate(now, id, (endpoint, contact), parties, &offer, out);
+            let from = Caller { party: &caller, referred_by: referred_by.as_ref(), journey: &journey };
+            return self.originate(now, id, (endpoint, contact), from, &offer, out);
         }
         self.with_leg(now, id, out, |leg, desk| leg.command(desk, command));
+    }
+
+    /// Whether this is the INVITE of a leg that has not been answered.
+    fn is_calling(&self, leg: LegId, tx: TxId) -> bool {
+        let leg = self.legs.get(&leg);
+        leg.is_some_and(|leg| matches!(&leg.state, State::Calling(calling) if calling.tx == tx))
+    }
+
+    /// Tells calls and the store what the registrar has changed.
+    fn publish(&mut self, now: Now, mut changes: Changes, restored: bool, out: &mut Vec<SipOutput>) {
+        let contacts = std::mem::take(&mut changes.contacts);
+        out.extend(contacts.iter().cloned().map(SipOutput::Contact));
+        self.watch(now, &contacts, restored, out);
+        let Changes { persist: changes, notify, .. } = changes;
+        if !changes.is_empty() {
+            out.push(SipOutput::Persist { changes, notify });
+        }
     }
 
     /// Answers a request outside of legs: with a tag of ours and what every answer carries.
@@ -291,7 +327,6 @@ impl Stack {
             tokens: &mut self.tokens,
             tx: &mut self.tx,
             ways: &self.ways,
-            dialogs: &mut self.dialogs,
             ended: &mut self.ended,
             info_keys: &mut self.info_keys,
             tx_out: &mut self.tx_out,
@@ -312,14 +347,6 @@ impl Stack {
             leg.scheduled = Some(at);
             self.deadlines.push(Reverse((at, id)));
         }
-    }
-}
-
-fn publish(mut changes: Changes, out: &mut Vec<SipOutput>) {
-    out.extend(std::mem::take(&mut changes.contacts).into_iter().map(SipOutput::Contact));
-    let Changes { persist: changes, notify, .. } = changes;
-    if !changes.is_empty() {
-        out.push(SipOutput::Persist { changes, notify });
     }
 }
 

@@ -20,6 +20,9 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Every one.
+    pub const ALL: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+
     /// Whether it delivers or breaks, so that nothing is retransmitted (RFC 3261 §17).
     pub const fn is_reliable(self) -> bool {
         matches!(self, Transport::Tcp | Transport::Tls)
@@ -60,14 +63,13 @@ impl Transport {
     /// speak. A SIPS URI asks for TLS whatever stream it names.
     pub fn named_by(uri: &Uri) -> Option<Transport> {
         let is = |name: &str, transport: Transport| name.eq_ignore_ascii_case(transport.uri());
-        let known = [Transport::Udp, Transport::Tcp, Transport::Tls];
         match (&uri.scheme, uri.param("transport")) {
             (Scheme::Sips, None) => Some(Transport::Tls),
             (Scheme::Sips, Some(name)) if is(name, Transport::Tcp) || is(name, Transport::Tls) => {
                 Some(Transport::Tls)
             }
             (Scheme::Sips, Some(_)) | (_, None) => None,
-            (_, Some(name)) => known.into_iter().find(|one| is(name, *one)),
+            (_, Some(name)) => Transport::ALL.into_iter().find(|one| is(name, *one)),
         }
     }
 }

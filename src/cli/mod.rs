@@ -1,8 +1,9 @@
 //! The command line.
 //!
-//! `calls` and `trace` ask the running server over its admin socket. When none runs, they read the
-//! records, which needs no lock and changes nothing; live state is never opened from here.
+//! `calls`, `contacts` and `trace` ask the running server over its admin socket. When none runs, `calls` and
+//! `trace` read the records, which needs no lock and changes nothing; live state is never opened from here.
 
+mod contacts;
 mod init;
 mod logging;
 mod remote;
@@ -56,6 +57,17 @@ enum Verb {
         /// Most calls to show.
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
+        /// One JSON object per line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show where phones are registered, and whether they answer.
+    Contacts {
+        #[command(flatten)]
+        at: Where,
+        /// Only those of this extension.
+        #[arg(value_name = "EXTENSION")]
+        endpoint: Option<String>,
         /// One JSON object per line.
         #[arg(long)]
         json: bool,
@@ -131,6 +143,9 @@ pub fn run(cli: Cli, environment: &Environment) -> Result<ExitCode, CliError> {
         Verb::Check { config } => check(&file(config.as_deref()), environment)?,
         Verb::Init { folder, lan } => println!("{}", init::init(&folder, lan)?),
         Verb::Calls { at, limit, json } => remote::calls(&at.data_dir(environment)?, limit, json)?,
+        Verb::Contacts { at, endpoint, json } => {
+            contacts::contacts(&at.data_dir(environment)?, endpoint.as_deref(), json)?;
+        }
         Verb::Trace { call, messages, at } => remote::trace(&at.data_dir(environment)?, call, messages)?,
         Verb::ReloadCertificates(at) => remote::reload_certificates(&at.data_dir(environment)?)?,
         Verb::Version => println!("dialtone {}", env!("CARGO_PKG_VERSION")),

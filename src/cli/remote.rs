@@ -88,11 +88,15 @@ fn running(data: &Path, limit: usize) -> Result<(Vec<CallView>, usize), CliError
     })
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-fn print<T: Serialize>(items: &[T], json: bool, table: impl FnOnce() -> String) -> Result<(), CliError> {
+pub(super) fn print<T: Serialize>(
+    items: &[T],
+    json: bool,
+    table: impl FnOnce() -> String,
+) -> Result<(), CliError> {
     if !json {
         return write(&format!("{}\n", table()));
     }

@@ -142,6 +142,16 @@ fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
             counts.stack.waiting,
         ),
         gauge("dialtone_sip_bindings", "Registered contacts", counts.stack.bindings),
+        gauge(
+            "dialtone_sip_unreachable",
+            "Registered contacts that cannot be reached",
+            counts.stack.unreachable,
+        ),
+        gauge(
+            "dialtone_sip_questions",
+            "Contacts asked whether they are there that have not answered yet",
+            counts.stack.questions,
+        ),
         gauge("dialtone_media_ports_ready", "Bound ports that wait for a leg", counts.ports_ready),
         gauge("dialtone_media_ports_used", "Ports that legs use", counts.ports_used as usize),
         counter(

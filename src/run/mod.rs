@@ -46,8 +46,8 @@ use self::journal::{Journal, Left};
 use self::keeper::{Keeper, LiveTraces};
 use self::lag::Lag;
 use self::parts::{
-    certificates, http_limits, nonce_secret, record_settings, stack_config, start_http, start_media,
-    start_sip, subscribers,
+    certificates, http_limits, nonce_secret, random_bytes, record_settings, stack_config, start_http,
+    start_media, start_sip, subscribers,
 };
 use crate::clock::ProcessClock;
 use crate::config::Config;
@@ -121,10 +121,12 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     writers.moved_aside.store(opened.moved_aside.is_some(), Ordering::Relaxed);
     let bindings = restore::bindings(&opened.store, clock.reading())?;
     let left = Left::find(&opened.store, &RecordReader::in_data_dir(data.path()))?;
+    let mut store = opened.store;
+    let gruu_key = restore::gruu_key(&mut store, random_bytes()?)?;
     let state = Arc::new({
         let queue = queue.clone();
         let notify = move |notice| queue.noticed(notice);
-        StateWriter::spawn(opened.store, config.limits.state_queue, notify)
+        StateWriter::spawn(store, config.limits.state_queue, notify)
             .map_err(|error| ServeError::Io("start the state writer", error))?
     });
     let safe = Arc::new(AtomicU64::new(0));
@@ -159,7 +161,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     .spawn()
     .map_err(|error| ServeError::Io("start the record keeper", error))?;
 
-    let stack = stack_config(&config, &data, nonce_key)?;
+    let stack = stack_config(&config, &data, nonce_key, gruu_key)?;
     let limits = Limits {
         calls_max: config.calls.max_calls as usize,
         branches_max: config.calls.max_branches as usize,

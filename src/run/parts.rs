@@ -13,7 +13,7 @@ use dialtone_api::{
 use dialtone_core::NodeId;
 use dialtone_media::{Engine, EngineConfig, PromptLibrary};
 use dialtone_signaling::auth::{Accounts, Algorithm, NonceKey, ThrottlePolicy};
-use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy};
+use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy, GruuKey};
 use dialtone_signaling::stack::{StackConfig, Subscriber, Subscribers};
 use dialtone_signaling::transaction::Timing;
 use dialtone_signaling::transport::{Clock, GuardPolicy, TransportConfig, Transports};
@@ -55,7 +55,12 @@ pub(super) fn subscribers(loaded: &Loaded) -> Subscribers {
         };
         (
             account.number.clone(),
-            Subscriber { name: name.unwrap_or_default(), contacts, reliability: account.reliability },
+            Subscriber {
+                name: name.unwrap_or_default(),
+                contacts,
+                reliability: account.reliability,
+                reach: account.reach.clone(),
+            },
         )
     };
     Subscribers { accounts: Arc::new(accounts), by_number: loaded.accounts.iter().map(subscriber).collect() }
@@ -73,6 +78,7 @@ pub(super) fn stack_config(
     config: &Config,
     data: &DataDir,
     nonce_key: NonceKey,
+    gruu_key: GruuKey,
 ) -> Result<StackConfig, ServeError> {
     let sip = &config.sip;
     Ok(StackConfig {
@@ -90,6 +96,7 @@ pub(super) fn stack_config(
         boot: data.boot(),
         seed: random_bytes()?,
         nonce_key,
+        gruu_key,
     })
 }
 

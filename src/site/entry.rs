@@ -7,7 +7,7 @@ use dialtone_core::Codec;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Digest, NAME_MAX, NUMBER_MAX};
+use super::{Digest, NAME_MAX, NUMBER_MAX, TransportName};
 use crate::config::document::{Setting, assemble};
 use crate::config::{Document, Place, Problem};
 
@@ -125,6 +125,19 @@ impl<'t> Entry<'t> {
     /// Checks a list of digest algorithms.
     pub fn digest(&self, digest: &[Digest], problems: &mut Vec<Problem>) {
         self.choice("digest", digest, problems);
+    }
+
+    /// Checks a list of transports.
+    pub fn transports(&self, transports: &[TransportName], problems: &mut Vec<Problem>) {
+        self.choice("transports", transports, problems);
+    }
+
+    /// Checks how often contacts are asked whether they are there.
+    pub fn qualify(&self, every: Duration, problems: &mut Vec<Problem>) {
+        let range = Duration::from_secs(1)..=Duration::from_secs(3600);
+        if !every.is_zero() && !range.contains(&every) {
+            problems.push(self.problem("qualify", "it is out of range", "choose 1s to 1h, or 0s for never"));
+        }
     }
 
     fn choice<T: PartialEq>(&self, key: &str, list: &[T], problems: &mut Vec<Problem>) {

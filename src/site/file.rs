@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use dialtone_core::Codec;
 use dialtone_core::site::{Ringback, Step};
+use dialtone_signaling::registrar::Nat;
 use dialtone_signaling::ua::Reliability;
 use serde::{Deserialize, Deserializer};
 
-use super::{ContactPolicy, Digest, Secret};
+use super::{ContactPolicy, Digest, Secret, TransportName};
 use crate::config::duration;
 
 /// A duration such as `"30s"`.
@@ -32,6 +33,9 @@ pub(super) struct Head {
     pub max_contacts: Option<u32>,
     pub contact_policy: Option<ContactPolicy>,
     pub reliable_provisional: Option<Reliability>,
+    pub nat: Option<Nat>,
+    pub transports: Option<Vec<TransportName>>,
+    pub qualify: Option<Span>,
 }
 
 /// `[[extension]]`.
@@ -48,6 +52,9 @@ pub(super) struct ExtensionEntry {
     pub max_contacts: Option<u32>,
     pub contact_policy: Option<ContactPolicy>,
     pub reliable_provisional: Option<Reliability>,
+    pub nat: Option<Nat>,
+    pub transports: Option<Vec<TransportName>>,
+    pub qualify: Option<Span>,
 }
 
 /// `[[ring_group]]`.

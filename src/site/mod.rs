@@ -22,7 +22,9 @@ pub use secret::{Secret, SecretError};
 
 use dialtone_core::leg::Number;
 use dialtone_core::site::Site;
+use dialtone_signaling::registrar::ReachPolicy;
 use dialtone_signaling::ua::Reliability;
+use dialtone_signaling::wire::Transport;
 use serde::{Deserialize, Serialize};
 
 /// The challenges of a site that does not say.
@@ -51,6 +53,28 @@ pub enum ContactPolicy {
     Refuse,
 }
 
+/// A transport as it is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportName {
+    /// Datagrams.
+    Udp,
+    /// Connections in the clear.
+    Tcp,
+    /// Connections inside TLS.
+    Tls,
+}
+
+impl From<TransportName> for Transport {
+    fn from(name: TransportName) -> Self {
+        match name {
+            TransportName::Udp => Transport::Udp,
+            TransportName::Tcp => Transport::Tcp,
+            TransportName::Tls => Transport::Tls,
+        }
+    }
+}
+
 /// What the registrar and the digest check know of an extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSpec {
@@ -66,6 +90,8 @@ pub struct AccountSpec {
     pub contact_policy: ContactPolicy,
     /// Whether provisional answers to and from it are reliable.
     pub reliability: Reliability,
+    /// How it is reached.
+    pub reach: ReachPolicy,
 }
 
 impl AccountSpec {

@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use dialtone_core::Codec;
 use dialtone_core::app::UNANSWERED_MAX;
 use dialtone_core::leg::Number;
 use dialtone_core::site::{Extension, Flow, RingGroup, STEPS_MAX, Site, Step};
+use dialtone_signaling::registrar::ReachPolicy;
+use dialtone_signaling::wire::Transport;
 
 use super::entry::{Entry, is_number, tables};
 use super::file::{ExtensionEntry, FlowEntry, Head, RingGroupEntry, Span, StepEntry};
-use super::{AccountSpec, CONTACTS_MAX, DIGEST_DEFAULT, EXTENSIONS_MAX, Loaded, MEMBERS_MAX, Secret};
+use super::{
+    AccountSpec, CONTACTS_MAX, DIGEST_DEFAULT, EXTENSIONS_MAX, Loaded, MEMBERS_MAX, Secret, TransportName,
+};
 use crate::config::{Config, Document, Place, Problem};
 
 /// The tables that a site file may have.
@@ -18,6 +23,9 @@ pub(super) const KINDS: [&str; 3] = ["extension", "ring_group", "flow"];
 
 /// Prompts that are in the program itself.
 const EMBEDDED_PROMPTS: [&str; 1] = ["welcome"];
+
+/// How often contacts are asked whether they are there when nobody says.
+const QUALIFY_DEFAULT: Duration = Duration::from_secs(60);
 
 /// Contacts of an extension when nobody says.
 const CONTACTS_DEFAULT: u32 = 5;
@@ -75,6 +83,21 @@ fn check_defaults(entry: &Entry<'_>, head: &Head, problems: &mut Vec<Problem>) {
         entry.ring_timeout(timeout, problems);
     }
     check_contacts(entry, head.max_contacts, problems);
+    check_reach(entry, head.transports.as_deref(), head.qualify, problems);
+}
+
+fn check_reach(
+    entry: &Entry<'_>,
+    transports: Option<&[TransportName]>,
+    qualify: Option<Span>,
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(transports) = transports {
+        entry.transports(transports, problems);
+    }
+    if let Some(Span(every)) = qualify {
+        entry.qualify(every, problems);
+    }
 }
 
 fn check_contacts(entry: &Entry<'_>, max_contacts: Option<u32>, problems: &mut Vec<Problem>) {
@@ -116,6 +139,7 @@ impl Reader<'_> {
     fn extension(&mut self, entry: &Entry<'_>, read: ExtensionEntry) {
         entry.name(&read.name, self.problems);
         check_contacts(entry, read.max_contacts, self.problems);
+        check_reach(entry, read.transports.as_deref(), read.qualify, self.problems);
         if let Some(codecs) = &read.codecs {
             entry.codecs(codecs, self.problems);
         }
@@ -142,6 +166,17 @@ impl Reader<'_> {
             max_contacts: read.max_contacts.or(head.max_contacts).unwrap_or(CONTACTS_DEFAULT),
             contact_policy: read.contact_policy.or(head.contact_policy).unwrap_or_default(),
             reliability: read.reliable_provisional.or(head.reliable_provisional).unwrap_or_default(),
+            reach: ReachPolicy {
+                nat: read.nat.or(head.nat).unwrap_or_default(),
+                transports: read
+                    .transports
+                    .or_else(|| head.transports.clone())
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(Transport::from)
+                    .collect(),
+                qualify: read.qualify.or(head.qualify).map_or(QUALIFY_DEFAULT, |Span(every)| every),
+            },
         });
         self.site.extensions.insert(number, extension);
     }
@@ -309,7 +344,7 @@ impl Reader<'_> {
         Some(number)
     }
 
-    fn ring_timeout(&self, own: Option<Span>) -> std::time::Duration {
+    fn ring_timeout(&self, own: Option<Span>) -> Duration {
         own.or(self.head.ring_timeout).map_or(self.config.calls.ring_timeout, |Span(timeout)| timeout)
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use dialtone_core::Codec;
 use dialtone_core::site::{Ringback, Step};
+use dialtone_signaling::registrar::{Nat, ReachPolicy};
+use dialtone_signaling::wire::Transport;
 
 use super::testing::Folder;
 use super::{ContactPolicy, Digest, Loaded, Secret};
@@ -206,4 +208,49 @@ ring_timeout = "1m"
     assert_eq!(loaded.site.extensions["alice"].ring_timeout, Duration::from_secs(7));
     assert_eq!(loaded.site.extensions["bob"].codecs, [Codec::Opus]);
     assert_eq!(loaded.site.extensions["bob"].ring_timeout, Duration::from_secs(60));
+}
+
+#[test]
+fn how_a_phone_is_reached_is_said_for_the_site_or_for_one() {
+    let folder = Folder::new();
+    let file = folder.write("dialtone.toml", "");
+    folder.write(
+        "site.toml",
+        r#"
+nat = "never"
+transports = ["tls"]
+qualify = "0s"
+[[extension]]
+number = "alice"
+password = "x"
+nat = "always"
+transports = ["udp", "tcp"]
+qualify = "5s"
+[[extension]]
+number = "bob"
+password = "x"
+"#,
+    );
+    let (_, loaded) = load_all(&file, &Environment::new()).unwrap();
+    let [alice, bob] = loaded.accounts.as_slice() else { panic!("two accounts") };
+    let reach = |nat, transports: &[Transport], seconds| ReachPolicy {
+        nat,
+        transports: transports.to_vec(),
+        qualify: Duration::from_secs(seconds),
+    };
+    assert_eq!(alice.reach, reach(Nat::Always, &[Transport::Udp, Transport::Tcp], 5));
+    assert_eq!(bob.reach, reach(Nat::Never, &[Transport::Tls], 0));
+    assert_eq!(sample(&[]).unwrap().accounts[0].reach, reach(Nat::Auto, &[], 60));
+}
+
+#[test]
+fn a_wrong_way_to_reach_a_phone_is_explained() {
+    let wrong = problems(
+        "nat = \"perhaps\"\ntransports = []\n[[extension]]\nnumber = \"1\"\npassword = \"x\"\nqualify = \"2h\"\n",
+    );
+    assert_eq!(wrong.len(), 3, "{wrong:#?}");
+    for (line, key) in [(1, "nat"), (2, "transports"), (6, "extension 1.qualify")] {
+        let place = format!("site.toml:{line}: {key}: ");
+        assert!(wrong.iter().any(|problem| problem.starts_with(&place)), "{place}: {wrong:#?}");
+    }
 }

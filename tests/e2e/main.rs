@@ -4,9 +4,11 @@
 //! namespace, so that scenarios run side by side on port 5060. At the end the server must have forgotten
 //! everything but the records, and stop when told.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
-// Tests of processes read the clock: a peer that says nothing is waited for until a deadline.
-#![allow(clippy::disallowed_methods)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests of processes read the clock: a peer that says nothing is waited for until a deadline"
+)]
 
 mod harness;
 
@@ -14,6 +16,8 @@ mod applications;
 mod baresip_calls;
 mod linphone_calls;
 mod nat;
+mod outbound;
+mod overload;
 mod power_failure;
 mod register;
 mod sipp_calls;

@@ -177,7 +177,7 @@ fn the_callee_sees_who_calls() {
     assert_eq!(from.display.as_deref(), Some("Alma"), "as the site calls it, not as the phone says");
     assert_eq!(from.uri.to_string(), "sip:1001@pbx.example");
     assert_eq!(bob.address_of("INVITE", Name::To).uri.to_string(), "sip:1002@pbx.example");
-    assert_eq!(bob.header("INVITE", Name::MaxForwards), "70");
+    assert_eq!(bob.header("INVITE", Name::MaxForwards), "69");
     alice.cancel();
     world.finish();
 }

@@ -2,7 +2,7 @@
 
 use dialtone_core::Cause;
 use dialtone_core::cdr::Disposition;
-use dialtone_signaling::message::{Message, Method, Name};
+use dialtone_signaling::message::{Message, Method, Name, Request};
 use dialtone_signaling::wire::Transport;
 
 use super::calls::talking;
@@ -60,16 +60,39 @@ fn an_info_with_keys_is_taken() {
     world.finish();
 }
 
+/// RFC 6665 §8.2.1, §8.2.2, RFC 3903 §6: a package that we do not have is 489, with those that we have.
+#[test]
+fn event_packages_that_are_not_here_are_489() {
+    let (world, alice, _bob) = talking();
+    for method in [Method::Subscribe, Method::Publish] {
+        for event in ["presence", "dialog;sla", "refers", ""] {
+            let about = |request: &mut Request| {
+                if !event.is_empty() {
+                    request.headers.push(Name::Event, event);
+                }
+            };
+            alice.within(method.clone(), about);
+            assert_eq!((alice.status(), alice.header("489", Name::AllowEvents)), (489, "refer".into()));
+            alice.keeps_its_dialog(|| alice.request_with(method.clone(), "1002", about));
+            assert_eq!((alice.status(), alice.header("489", Name::AllowEvents)), (489, "refer".into()));
+        }
+    }
+    alice.bye();
+    world.finish();
+}
+
 /// RFC 3261 §8.2.1: methods that are not here are 405 with an Allow, within a dialog and outside; unknown ones
 /// 501.
 #[test]
 fn methods_that_are_not_here_are_405() {
     let (world, alice, _bob) = talking();
+    // A subscription to a transfer is made by REFER alone (RFC 3515 §2.4.4).
+    let refers = |request: &mut Request| request.headers.push(Name::Event, "refer;id=2");
     for method in [Method::Message, Method::Subscribe, Method::Publish] {
-        alice.within(method.clone(), |_| {});
+        alice.within(method.clone(), refers);
         assert_eq!(alice.status(), 405, "{method}");
         assert!(!alice.header("405", Name::Allow).contains(method.as_str()));
-        alice.keeps_its_dialog(|| alice.request_with(method.clone(), "1002", |_| {}));
+        alice.keeps_its_dialog(|| alice.request_with(method.clone(), "1002", refers));
         assert_eq!(alice.status(), 405, "{method}");
     }
     alice.within(Method::from_token("DANCE"), |_| {});

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dialtone::switch::Input;
 use dialtone_core::Mono;
 use dialtone_signaling::message::{Message, Name};
-use dialtone_signaling::registrar::Binding;
+use dialtone_signaling::registrar::{Binding, Nat};
 use dialtone_signaling::stack::SipInput;
 use dialtone_signaling::wire::{Path, Transport};
 
@@ -145,6 +145,10 @@ fn a_connection_of_before_a_restart_is_nobody_elses_now() {
         uri: "sip:1002@10.0.0.12:5060;transport=tcp".into(),
         q: 1000,
         instance: None,
+        reg_id: None,
+        routes: Vec::new(),
+        nat: Nat::Auto,
+        agent: String::new(),
         call_id: "before".into(),
         cseq: 1,
         path,

@@ -166,8 +166,8 @@ fn methods_that_are_unknown_or_not_here() {
     let (world, alice, _bob) = pair();
     alice.request_with(Method::from_token("DANCE"), "1002", |_| {});
     assert_eq!(alice.status(), 501);
-    alice.request_with(Method::Subscribe, "1002", |request| {
-        request.headers.push(Name::Require, "100rel");
+    alice.request_with(Method::Notify, "1002", |request| {
+        request.headers.push(Name::Require, "nothing");
     });
     assert_eq!(alice.status(), 405, "the method is judged first (RFC 3261 §8.2)");
     assert_eq!(

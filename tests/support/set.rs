@@ -126,6 +126,7 @@ impl Set {
                 self.invite_in = Some(request.clone());
                 Vec::new()
             }
+            Method::Options => vec![Response::to(request, 200).into()],
             Method::Bye if self.manual => Vec::new(),
             Method::Bye => {
                 let status = if self.dialog.take().is_some() { 200 } else { 481 };

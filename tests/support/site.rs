@@ -7,7 +7,7 @@ use std::time::Duration;
 use dialtone_core::site::{Extension, Flow, RingGroup, Ringback, Site, Step};
 use dialtone_core::{Cause, Codec, NodeId};
 use dialtone_signaling::auth::{Accounts, NonceKey};
-use dialtone_signaling::registrar::{ContactPolicy, ExpiryPolicy};
+use dialtone_signaling::registrar::{ContactPolicy, ExpiryPolicy, GruuKey, ReachPolicy};
 use dialtone_signaling::stack::{StackConfig, Subscriber, Subscribers};
 use dialtone_signaling::transaction::Timing;
 use dialtone_signaling::ua::{CallPolicy, Identity, Reliability};
@@ -53,10 +53,14 @@ pub fn sample() -> Site {
     }
 }
 
-pub fn subscribers(contacts: ContactPolicy, reliability: Reliability) -> Arc<Subscribers> {
+pub fn subscribers(
+    contacts: ContactPolicy,
+    reliability: Reliability,
+    reach: ReachPolicy,
+) -> Arc<Subscribers> {
     let passwords = PEOPLE.map(|(number, _)| (number, format!("dialtone-{number}")));
     let subscriber = |(number, name): (&str, &str)| {
-        (number.to_owned(), Subscriber { name: name.into(), contacts, reliability })
+        (number.to_owned(), Subscriber { name: name.into(), contacts, reliability, reach: reach.clone() })
     };
     Arc::new(Subscribers {
         accounts: Arc::new(Accounts::new(REALM, &[], passwords)),
@@ -80,5 +84,6 @@ pub fn config() -> StackConfig {
         boot: 1,
         seed: [7; 32],
         nonce_key: nonce_key(),
+        gruu_key: GruuKey::new([2; 32]),
     }
 }

@@ -18,7 +18,7 @@ use dialtone_core::pbx::{Limits, ReplyTo};
 use dialtone_core::site::Site;
 use dialtone_core::{Event, Fact, Mono, Now, PortId, Wall};
 use dialtone_signaling::message::{Message, Name};
-use dialtone_signaling::registrar::{ContactPolicy, PersistToken};
+use dialtone_signaling::registrar::{ContactPolicy, PersistToken, ReachPolicy};
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig};
 use dialtone_signaling::ua::Reliability;
 use dialtone_signaling::wire::{FlowId, Path, Transport, TransportEvent};
@@ -57,6 +57,7 @@ pub struct Options {
     pub site: Site,
     pub contacts: ContactPolicy,
     pub reliability: Reliability,
+    pub reach: ReachPolicy,
     pub stack: StackConfig,
     pub limits: Limits,
     /// Media ports of each family on each of two workers.
@@ -87,13 +88,14 @@ impl World {
             site: site::sample(),
             contacts: ContactPolicy::default(),
             reliability: Reliability::default(),
+            reach: ReachPolicy::default(),
             stack: site::config(),
             limits: Limits::default(),
             ports: 20,
             measures: true,
         };
         choose(&mut options);
-        let subscribers = site::subscribers(options.contacts, options.reliability);
+        let subscribers = site::subscribers(options.contacts, options.reliability, options.reach);
         let switch = Switch::new(options.stack, options.limits, Arc::new(options.site), subscribers);
         let inner = Inner {
             switch,
@@ -176,7 +178,8 @@ impl World {
 
     /// A new site comes into force.
     pub fn apply(&self, site: Site) {
-        let subscribers = site::subscribers(ContactPolicy::default(), Reliability::default());
+        let subscribers =
+            site::subscribers(ContactPolicy::default(), Reliability::default(), ReachPolicy::default());
         self.input(Input::Site { site: Arc::new(site), subscribers });
     }
 
@@ -255,6 +258,28 @@ impl World {
         self.0.borrow().events.iter().map(|event| event.fact.clone()).collect()
     }
 
+    /// Over what the switch sent whatever begins so.
+    pub fn ways_of(&self, prefix: &str) -> Vec<Transport> {
+        let inner = self.0.borrow();
+        let sent = inner.effects.iter().filter_map(|(_, effect)| match effect {
+            Effect::Send(transmit) if transmit.payload.starts_with(prefix.as_bytes()) => {
+                Some(transmit.path.transport)
+            }
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    /// The connections that the switch has closed.
+    pub fn closed(&self) -> Vec<u64> {
+        let inner = self.0.borrow();
+        let closed = inner.effects.iter().filter_map(|(_, effect)| match effect {
+            Effect::Close(flow) => Some(flow.0),
+            _ => None,
+        });
+        closed.collect()
+    }
+
     /// What the media engine was told.
     pub fn media_commands(&self) -> Vec<MediaCommand> {
         let inner = self.0.borrow();
@@ -323,6 +348,10 @@ impl Inner {
                     None => self.inputs.push_back(Input::Sip(SipInput::Persisted(token))),
                 },
                 Effect::Persist { notify: None, .. } => {}
+                Effect::Close(flow) => {
+                    let event = TransportEvent::FlowDown { flow };
+                    self.inputs.push_back(Input::Sip(SipInput::Transport(event)));
+                }
                 Effect::Reply { reply, .. } => self.replies.push(reply),
                 Effect::Trace(traced) => self.recorder.message(traced),
             }

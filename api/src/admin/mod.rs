@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `GET /version` | version of the program |
 //! | `GET /calls?limit=&cursor=` | calls now, oldest first |
+//! | `GET /contacts?limit=&cursor=` | registered contacts, oldest first |
 //! | `GET /calls/{id}` | one call |
 //! | `GET /calls/{id}/trace?messages=` | its ladder as text; with `messages=true` its SIP messages too |
 //! | `POST /calls/{id}/hangup` | ends it |
@@ -27,10 +28,10 @@ use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use dialtone_core::command::{Command, Reply};
-use dialtone_core::{CallId, Cause};
+use dialtone_core::{CallId, Cause, ContactId};
 use serde::{Deserialize, Serialize};
 
-use crate::view::CallPage;
+use crate::view::{CallPage, ContactPage};
 use crate::{CallView, Problem, View};
 
 /// The control thread did not answer.
@@ -113,16 +114,27 @@ impl<C: Control, T> Admin<C, T> {
     }
 }
 
-/// Calls of a page when nobody says.
+/// Calls or contacts of a page when nobody says.
 const PAGE_DEFAULT: usize = 100;
-/// Calls of a page at most.
+/// The same at most.
 const PAGE_MAX: usize = 1000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PageQuery {
+struct PageQuery<Id> {
     limit: Option<usize>,
-    cursor: Option<CallId>,
+    cursor: Option<Id>,
+}
+
+impl<Id> PageQuery<Id> {
+    fn limit(&self) -> Result<usize, Problem> {
+        let limit = self.limit.unwrap_or(PAGE_DEFAULT);
+        if (1..=PAGE_MAX).contains(&limit) {
+            return Ok(limit);
+        }
+        let detail = format!("limit is {limit}; choose 1 to {PAGE_MAX}");
+        Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+    }
 }
 
 #[derive(Deserialize)]
@@ -143,6 +155,7 @@ pub fn admin_router<C: Control, T: Traces>(
     Router::new()
         .route("/version", get(version_of::<C, T>))
         .route("/calls", get(calls::<C, T>))
+        .route("/contacts", get(contacts::<C, T>))
         .route("/calls/{id}", get(call::<C, T>))
         .route("/calls/{id}/trace", get(trace::<C, T>))
         .route("/calls/{id}/hangup", post(hang_up::<C, T>))
@@ -163,15 +176,18 @@ async fn version_of<C: Control, T: Traces>(State(admin): Shared<C, T>) -> Json<V
 
 async fn calls<C: Control, T: Traces>(
     State(admin): Shared<C, T>,
-    query: Result<Query<PageQuery>, QueryRejection>,
+    query: Result<Query<PageQuery<CallId>>, QueryRejection>,
 ) -> Result<Json<CallPage>, Problem> {
     let Query(query) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
-    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        let detail = format!("limit is {limit}; choose 1 to {PAGE_MAX}");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
-    Ok(Json(admin.view.page(limit, query.cursor)))
+    Ok(Json(admin.view.page(query.limit()?, query.cursor)))
+}
+
+async fn contacts<C: Control, T: Traces>(
+    State(admin): Shared<C, T>,
+    query: Result<Query<PageQuery<ContactId>>, QueryRejection>,
+) -> Result<Json<ContactPage>, Problem> {
+    let Query(query) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    Ok(Json(admin.view.contacts(query.limit()?, query.cursor)))
 }
 
 async fn call<C: Control, T: Traces>(

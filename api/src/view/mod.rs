@@ -3,6 +3,7 @@
 //! One thread applies events; any number of readers look. A reader sees each call whole, and never waits
 //! for the control thread. A call that ends is gone from here: what it was stands in its record.
 
+mod contacts;
 mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -11,10 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dialtone_core::event::{Event, Fact, LegState, Routed, Side};
-use dialtone_core::{CallId, Codec, ConversationId, LegId, Number, Party};
+use dialtone_core::{CallId, Codec, ContactId, ConversationId, LegId, Number, Party};
 use serde::{Deserialize, Serialize};
 
 use crate::MetricFamily;
+use contacts::Contacts;
+pub use contacts::{ContactPage, ContactView};
 use tally::Tally;
 
 /// How far a call is.
@@ -90,6 +93,7 @@ pub struct View {
     calls: DashMap<CallId, CallView>,
     legs: DashMap<LegId, CallId>,
     calls_max: usize,
+    contacts: Contacts,
     seq: AtomicU64,
     tally: Tally,
 }
@@ -101,6 +105,7 @@ impl View {
             calls: DashMap::new(),
             legs: DashMap::new(),
             calls_max,
+            contacts: Contacts::default(),
             seq: AtomicU64::new(0),
             tally: Tally::default(),
         }
@@ -110,6 +115,7 @@ impl View {
     pub fn apply(&self, event: &Event) {
         self.seq.store(event.seq, Ordering::Relaxed);
         self.tally.count(&event.fact);
+        self.contacts.apply(event);
         match &event.fact {
             Fact::CallStarted { call, conversation, from, dialed, .. }
                 if self.calls.len() < self.calls_max =>
@@ -195,6 +201,8 @@ impl View {
             | Fact::Draining { .. }
             | Fact::SiteApplied { .. }
             | Fact::ContactAdded { .. }
+            | Fact::ContactRefreshed { .. }
+            | Fact::ContactReached { .. }
             | Fact::ContactRemoved { .. }
             | Fact::DeviceStateChanged { .. }
             | Fact::AuthFailed { .. }
@@ -224,6 +232,11 @@ impl View {
         CallPage { calls, next, total: self.calls.len() }
     }
 
+    /// At most `limit` contacts that were registered after `after`, oldest first.
+    pub fn contacts(&self, limit: usize, after: Option<ContactId>) -> ContactPage {
+        self.contacts.page(limit, after)
+    }
+
     /// Calls now.
     pub fn calls(&self) -> usize {
         self.calls.len()
@@ -234,7 +247,9 @@ impl View {
         let events = MetricFamily::counter("dialtone_events_total", "Events of the stream.");
         let calls = MetricFamily::gauge("dialtone_calls", "Calls now.").value(self.calls.len() as f64);
         let legs = MetricFamily::gauge("dialtone_legs", "Legs of calls now.").value(self.legs.len() as f64);
-        let mut families = vec![events.value(self.seq.load(Ordering::Relaxed) as f64), calls, legs];
+        let contacts = MetricFamily::gauge("dialtone_contacts", "Registered contacts now.")
+            .value(self.contacts.len() as f64);
+        let mut families = vec![contacts, events.value(self.seq.load(Ordering::Relaxed) as f64), calls, legs];
         families.extend(self.tally.metrics());
         families
     }

@@ -1,6 +1,6 @@
 //! Counters that are a fold over events, so that a number in a chart and a line in a record never differ.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dialtone_core::Cause;
 use dialtone_core::event::{DialOutcome, Fact, TransferKind, TransferOutcome};
@@ -38,7 +38,6 @@ pub(super) struct Tally {
     /// In the order of [`KINDS`], and in each of [`TRANSFERS`].
     transfers: [[AtomicU64; TRANSFERS.len()]; KINDS.len()],
     conversations_merged: AtomicU64,
-    contacts: AtomicI64,
     contacts_expired: AtomicU64,
     auth_failures: AtomicU64,
     silences: AtomicU64,
@@ -56,7 +55,6 @@ impl Default for Tally {
             branches: Default::default(),
             transfers: Default::default(),
             conversations_merged: AtomicU64::default(),
-            contacts: AtomicI64::default(),
             contacts_expired: AtomicU64::default(),
             auth_failures: AtomicU64::default(),
             silences: AtomicU64::default(),
@@ -95,11 +93,7 @@ impl Tally {
                 }
             }
             Fact::ConversationMerged { .. } => add(&self.conversations_merged, 1),
-            Fact::ContactAdded { .. } => {
-                self.contacts.fetch_add(1, Ordering::Relaxed);
-            }
             Fact::ContactRemoved { expired, .. } => {
-                self.contacts.fetch_sub(1, Ordering::Relaxed);
                 add(&self.contacts_expired, u64::from(*expired));
             }
             Fact::AuthFailed { .. } => add(&self.auth_failures, 1),
@@ -113,6 +107,9 @@ impl Tally {
             | Fact::Draining { .. }
             | Fact::Stopped
             | Fact::SiteApplied { .. }
+            | Fact::ContactAdded { .. }
+            | Fact::ContactRefreshed { .. }
+            | Fact::ContactReached { .. }
             | Fact::DeviceStateChanged { .. }
             | Fact::LegCreated { .. }
             | Fact::RouteTaken { .. }
@@ -165,8 +162,6 @@ impl Tally {
             counter("dialtone_calls_answered_total", "Calls that were answered.").value(read(&self.answered)),
             ended,
             branches,
-            MetricFamily::gauge("dialtone_contacts", "Registered contacts now.")
-                .value(self.contacts.load(Ordering::Relaxed) as f64),
             counter("dialtone_contacts_expired_total", "Contacts that ran out.")
                 .value(read(&self.contacts_expired)),
             counter("dialtone_auth_failures_total", "Attempts with wrong credentials.")

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use dialtone_core::endpoint::ContactFacts;
 use dialtone_core::event::{DialOutcome, Routed};
 use dialtone_core::media::Quality;
 use dialtone_core::{Cause, ContactId, Mono, NodeId, Now, Wall};
@@ -148,12 +149,28 @@ fn contacts_and_failures_are_counted() {
     let view = View::new(2);
     let source: SocketAddr = "127.0.0.1:5080".parse().unwrap();
     let contact = |number| ContactId::new(NODE, 1, number);
-    let added = |number| Fact::ContactAdded { endpoint: "1001".into(), contact: contact(number), source };
+    let about = ContactFacts { address: "sip:1001@127.0.0.1".into(), lasts_s: 60, ..ContactFacts::default() };
+    let added = |number| {
+        let (contact, about) = (contact(number), about.clone());
+        Fact::ContactAdded { endpoint: "1001".into(), contact, source, about }
+    };
     let removed =
         |number, expired| Fact::ContactRemoved { endpoint: "1001".into(), contact: contact(number), expired };
-    feed(&view, [added(1), added(2), removed(1, true), Fact::AuthFailed { account: "x".into(), source }]);
+    // The first one moves.
+    feed(
+        &view,
+        [added(1), added(1), added(2), removed(1, true), Fact::AuthFailed { account: "x".into(), source }],
+    );
     assert_eq!(value(&view, "dialtone_contacts", ""), 1.0);
     assert_eq!(value(&view, "dialtone_contacts_expired_total", ""), 1.0);
     assert_eq!(value(&view, "dialtone_auth_failures_total", ""), 1.0);
-    assert_eq!(value(&view, "dialtone_events_total", ""), 4.0);
+    assert_eq!(value(&view, "dialtone_events_total", ""), 5.0);
+    let reached = |reachable, round_trip_us| {
+        let (endpoint, contact) = ("1001".into(), contact(2));
+        Fact::ContactReached { endpoint, contact, reachable, round_trip_us }
+    };
+    feed(&view, [reached(true, Some(1500)), reached(false, None)]);
+    let page = view.contacts(10, None);
+    let [shown] = &page.contacts[..] else { panic!("{page:?}") };
+    assert_eq!((shown.reachable, shown.round_trip_us, page.total), (false, Some(1500), 1));
 }

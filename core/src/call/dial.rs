@@ -59,7 +59,8 @@ struct Goal {
 impl Call {
     pub(super) fn dial_extension(&mut self, desk: &mut Desk<'_>, extension: &Extension) {
         // One person's phones: what the phone sends before the answer is meant for the caller.
-        let goals = goals(desk, extension);
+        let device = self.device.take(); // A transfer dials again, and means another.
+        let goals = goals(desk, extension, device.as_deref());
         self.dial(desk, goals, extension.ring_timeout, Ringback::Member);
     }
 
@@ -69,7 +70,7 @@ impl Call {
         let members = group.members.iter().filter(|member| Some(*member) != caller.as_ref());
         let goals = members
             .filter_map(|member| site.extensions.get(member))
-            .flat_map(|extension| goals(desk, extension))
+            .flat_map(|extension| goals(desk, extension, None))
             .collect();
         self.dial(desk, goals, group.ring_timeout, group.ringback);
     }
@@ -111,6 +112,7 @@ impl Call {
             return self.branch_impossible(Cause::IncompatibleDestination);
         }
         let (caller_id, caller_party) = (caller.id, caller.party.clone());
+        let journey = caller.journey.passed_on();
         let callee = Party { number: goal.endpoint.clone(), name: goal.name };
         let id = desk.ids.leg();
         let (dialed, referred_by) = self.dialed_now();
@@ -136,7 +138,10 @@ impl Call {
         desk.fact(Fact::DialBegan { call: self.id, caller: caller_id, leg: id, endpoint });
         desk.fact(Fact::ConnectedLine { leg: caller_id, party: callee });
         let target = Target::Contact { endpoint: goal.endpoint, contact: goal.contact.id };
-        leg.command(desk, LegCommand::Originate { target, caller: caller_party, offer, referred_by });
+        leg.command(
+            desk,
+            LegCommand::Originate { target, caller: caller_party, offer, referred_by, journey },
+        );
         self.branches.push(leg);
     }
 
@@ -306,14 +311,14 @@ impl Call {
     }
 }
 
-fn goals(desk: &Desk<'_>, extension: &Extension) -> Vec<Goal> {
-    let goal = |contact: &Contact| Goal {
+fn goals(desk: &Desk<'_>, extension: &Extension, device: Option<&str>) -> Vec<Goal> {
+    let goal = |contact: Contact| Goal {
         endpoint: extension.number.clone(),
         name: extension.name.clone(),
         codecs: extension.codecs.clone(),
-        contact: contact.clone(),
+        contact,
     };
-    desk.endpoints.contacts(&extension.number).iter().map(goal).collect()
+    desk.endpoints.bells(&extension.number, device).into_iter().map(goal).collect()
 }
 
 fn tone_codec(offered: &[crate::description::Format]) -> Option<Codec> {

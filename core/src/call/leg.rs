@@ -7,7 +7,7 @@ use crate::cause::Cause;
 use crate::description::{Description, Direction, Formats};
 use crate::event::{Fact, LegState, Side};
 use crate::id::{CallId, LegId};
-use crate::leg::{EarlyOffer, LegCommand, Number, Party};
+use crate::leg::{EarlyOffer, Journey, LegCommand, Number, Party};
 use crate::media::{MediaCommand, ReadyPort};
 use crate::negotiate;
 use crate::pbx::PbxOutput;
@@ -42,6 +42,8 @@ pub(super) struct Leg {
     pub pending: Option<Description>,
     /// Whether it can be offered something before it is answered.
     pub early_offer: EarlyOffer,
+    /// How its call came here; of a leg of ours, from here.
+    pub journey: Journey,
     /// The port that this offer names, when it is another one.
     pub next_port: Option<ReadyPort>,
     /// Whether its far end has put us on hold.
@@ -82,6 +84,7 @@ impl Leg {
             configured: false,
             pending: None,
             early_offer: EarlyOffer::Impossible,
+            journey: Journey::default(),
             next_port: None,
             held: false,
         }

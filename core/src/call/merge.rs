@@ -189,10 +189,12 @@ impl Call {
         if formats.is_empty() {
             return refuse(desk, Cause::IncompatibleDestination);
         }
-        let Arrival { leg, endpoint, caller, dialed, offer, early_offer: _, ipv6 } = arrival;
+        let Arrival { leg, endpoint, caller, dialed, device: _, offer, early_offer: _, ipv6, journey } =
+            arrival;
         let ids = (self.id, leg);
         let mut fresh = Leg::create(desk, ids, (endpoint, caller), (Side::Inbound, LegState::Ring), &dialed);
         fresh.remote = offer;
+        fresh.journey = journey;
         let ipv6 = fresh.remote.as_ref().map_or(ipv6, |offer| offer.rtp.is_ipv6());
         if !fresh.take_port(desk, worker, ipv6) {
             fresh.command(desk, LegCommand::HangUp { cause: Cause::NoCircuit });

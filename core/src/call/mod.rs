@@ -40,7 +40,7 @@ use crate::description::Description;
 use crate::endpoint::Endpoints;
 use crate::event::{Fact, LegState, Side};
 use crate::id::{BridgeId, CallId, ConversationId, IdMap, IdSource, LegId, PortId};
-use crate::leg::{EarlyOffer, LegEvent, Number, Party};
+use crate::leg::{EarlyOffer, Journey, LegEvent, Number, Party};
 use crate::media::{BridgeKind, MediaCommand, MediaEvent};
 use crate::pbx::{Limits, PbxOutput};
 use crate::ports::PortPool;
@@ -88,9 +88,11 @@ pub(crate) struct Arrival {
     pub endpoint: Number,
     pub caller: Party,
     pub dialed: Number,
+    pub device: Option<String>,
     pub offer: Option<Description>,
     pub early_offer: EarlyOffer,
     pub ipv6: bool,
+    pub journey: Journey,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,6 +118,8 @@ pub(crate) struct Call {
     conversation: ConversationId,
     site: Arc<Site>,
     dialed: Number,
+    /// The one device that is meant.
+    device: Option<String>,
     /// Whether anybody, or a flow, has answered.
     answered: bool,
     /// The transfer that is under way, or whose transferor has not hung up.
@@ -139,7 +143,7 @@ impl Call {
         arrival: Arrival,
         refusal: Option<Cause>,
     ) -> Self {
-        let Arrival { leg, endpoint, caller, dialed, offer, early_offer, ipv6 } = arrival;
+        let Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6, journey } = arrival;
         let conversation = ConversationId::from(id);
         desk.fact(Fact::CallStarted {
             call: id,
@@ -152,11 +156,13 @@ impl Call {
             Leg::create(desk, (id, leg), (endpoint, caller), (Side::Inbound, LegState::Ring), &dialed);
         leg.remote = offer;
         leg.early_offer = early_offer;
+        leg.journey = journey;
         let mut call = Call {
             id,
             conversation,
             site,
             dialed,
+            device,
             answered: false,
             transfer: None,
             caller: Some(leg),

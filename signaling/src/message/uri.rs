@@ -118,6 +118,11 @@ impl Uri {
         self.params.get(name)
     }
 
+    /// A parameter without its escapes.
+    pub fn param_decoded(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.params.get(name).map(unescape)
+    }
+
     /// The first header of this name that a request to it should have, with its escapes undone.
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         let headers = self.headers.as_deref()?.split('&').filter_map(|header| header.split_once('='));

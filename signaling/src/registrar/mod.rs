@@ -1,80 +1,43 @@
-//! The registrar: RFC 3261 §10.3 over bindings that survive a restart.
+//! The registrar: RFC 3261 §10.3 over bindings that survive a restart, with the paths of RFC 3327, the flows of
+//! RFC 5626 and the GRUUs of RFC 5627.
 //!
 //! A REGISTER is applied as a whole or not at all. One that makes, moves or removes a binding is answered
 //! only when that is safe on disk; one that only extends is answered at once.
 
+mod asked;
 mod binding;
+mod changes;
+mod gruu;
+mod policy;
+mod probes;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::time::Duration;
 
-use dialtone_core::endpoint::{Contact, ContactChange};
 use dialtone_core::{ContactId, IdSource, Mono, Number};
 
+pub(crate) use self::asked::Registration;
+use self::asked::{Asked, Wish};
 pub use self::binding::{Binding, BindingChange, PersistToken};
-use crate::message::{ContactList, Name, NameAddr, RawUri, Request, Response};
+pub(crate) use self::changes::Changes;
+pub use self::gruu::GruuKey;
+pub use self::policy::{ContactPolicy, ExpiryPolicy, Nat, ReachPolicy};
+pub(crate) use self::probes::Probes;
+use crate::message::{Name, RawUri, Response, Uri};
 use crate::transaction::TxId;
-use crate::wire::Path;
+use crate::wire::FlowId;
 
-/// How long bindings may last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExpiryPolicy {
-    /// Shorter is refused with 423.
-    pub min: Duration,
-    /// Longer is shortened to this.
-    pub max: Duration,
-    /// When nothing is asked for.
-    pub default: Duration,
-}
-
-impl Default for ExpiryPolicy {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        ExpiryPolicy { min: seconds(60), max: seconds(86_400), default: seconds(3600) }
-    }
-}
-
-/// What one extension may register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContactPolicy {
-    /// Contacts at a time.
-    pub contacts_max: usize,
-    /// Whether one more takes the place of the oldest, rather than being refused.
-    pub replaces_oldest: bool,
-}
-
-impl Default for ContactPolicy {
-    fn default() -> Self {
-        ContactPolicy { contacts_max: 5, replaces_oldest: true }
-    }
-}
-
-/// What follows from a change of bindings.
-#[derive(Default)]
-pub(crate) struct Changes {
-    /// For calls.
-    pub contacts: Vec<ContactChange>,
-    /// For the store, all or nothing.
-    pub persist: Vec<BindingChange>,
-    /// Who waits for that.
-    pub notify: Option<PersistToken>,
-}
-
-/// One REGISTER, as the registrar needs it.
-pub(crate) struct Registration<'a> {
-    pub tx: TxId,
-    pub request: &'a Request,
-    pub endpoint: &'a str,
-    pub policy: ContactPolicy,
-    pub path: Path,
-}
+/// What a phone that keeps a flow must send something after, seconds (RFC 5626 §5.4).
+const FLOW_TIMER_S: u32 = 120;
 
 /// Every binding of this machine.
 pub(crate) struct Registrar {
     expiry: ExpiryPolicy,
+    gruus: GruuKey,
     ids: IdSource,
     accounts: HashMap<Number, Account>,
+    /// Who was registered over which connection; as many as there are bindings.
+    by_flow: HashMap<FlowId, Vec<(Number, ContactId)>>,
     deadlines: BinaryHeap<Reverse<(Mono, Number)>>,
     /// Answers that wait until a change is safe: as many as there are transactions.
     waiting: HashMap<PersistToken, Waiting>,
@@ -111,19 +74,14 @@ struct Waiting {
     response: Response,
 }
 
-/// One contact that a REGISTER asks for.
-struct Wish {
-    contact: NameAddr,
-    /// Zero takes it back.
-    lasts: Duration,
-}
-
 impl Registrar {
-    pub fn new(expiry: ExpiryPolicy, ids: IdSource) -> Self {
+    pub fn new(expiry: ExpiryPolicy, gruus: GruuKey, ids: IdSource) -> Self {
         Registrar {
             expiry,
+            gruus,
             ids,
             accounts: HashMap::new(),
+            by_flow: HashMap::new(),
             deadlines: BinaryHeap::new(),
             waiting: HashMap::new(),
             next_token: 1,
@@ -141,6 +99,26 @@ impl Registrar {
         self.current(endpoint).iter().find(|binding| binding.contact == contact)
     }
 
+    /// The ways to the device that this contact is of: it first, then its other flows, newest first
+    /// (RFC 5626 §7).
+    pub fn ways(&self, endpoint: &str, contact: ContactId) -> Vec<ContactId> {
+        let Some(first) = self.binding(endpoint, contact) else { return Vec::new() };
+        let others = self.current(endpoint).iter().rev().filter(|other| {
+            other.contact != contact && other.instance.is_some() && other.instance == first.instance
+        });
+        std::iter::once(contact).chain(others.map(|other| other.contact)).collect()
+    }
+
+    /// Who was registered over a connection.
+    pub fn over(&self, flow: FlowId) -> &[(Number, ContactId)] {
+        self.by_flow.get(&flow).map_or(&[], Vec::as_slice)
+    }
+
+    /// The extension and the device that a GRUU of ours leads to (RFC 5627 §3.2); `None` when it leads nowhere.
+    pub fn gruu(&self, uri: &Uri) -> Option<(Number, String)> {
+        self.gruus.resolve(uri, |endpoint| self.current(endpoint))
+    }
+
     fn current(&self, endpoint: &str) -> &[Binding] {
         self.accounts.get(endpoint).map_or(&[], |account| &account.bindings)
     }
@@ -148,11 +126,11 @@ impl Registrar {
     /// Takes back a binding that was kept over a restart.
     pub fn restore(&mut self, now: Mono, endpoint: Number, binding: Binding, changes: &mut Changes) {
         if binding.expires <= now {
-            let contact = binding.contact;
-            return changes.persist.push(BindingChange::Remove { endpoint, contact });
+            return changes.remove(&endpoint, binding.contact);
         }
-        changes.contacts.push(added(&endpoint, &binding));
+        changes.added(now, &endpoint, &binding);
         let account = self.accounts.entry(endpoint.clone()).or_default();
+        enter(&mut self.by_flow, &endpoint, &binding);
         account.bindings.push(binding);
         account.schedule(&endpoint, &mut self.deadlines);
         self.count += 1;
@@ -166,12 +144,13 @@ impl Registrar {
         asked: &Registration<'_>,
         changes: &mut Changes,
     ) -> Option<Response> {
-        let wishes = match self.wishes(asked) {
-            Ok(wishes) => wishes,
+        let read = match asked.read(self.current(asked.endpoint), &self.expiry) {
+            Ok(read) => read,
             Err(refusal) => return Some(*refusal),
         };
-        let waits = self.apply(now, asked, wishes, changes);
-        let response = self.answer(now, asked);
+        let flow = read.wishes.iter().any(|wish| wish.reg_id.is_some());
+        let waits = self.apply(now, asked, read, changes);
+        let response = self.answer(now, asked, flow);
         if !waits || changes.persist.is_empty() {
             return Some(response);
         }
@@ -217,6 +196,7 @@ impl Registrar {
             account.scheduled = None;
             for binding in account.bindings.extract_if(.., |binding| binding.expires <= now) {
                 self.count -= 1;
+                leave(&mut self.by_flow, &binding);
                 changes.removed(&endpoint, binding.contact, true);
             }
             account.schedule(&endpoint, &mut self.deadlines);
@@ -231,99 +211,49 @@ impl Registrar {
         self.deadlines.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// What a REGISTER asks for, or the refusal that it is owed (RFC 3261 §10.3 steps 6 and 7).
-    fn wishes(&self, asked: &Registration<'_>) -> Result<Vec<Wish>, Box<Response>> {
-        let refuse = |status, why: &str| Err(Box::new(Response::to(asked.request, status).with_reason(why)));
-        let headers = &asked.request.headers;
-        let existing = self.current(asked.endpoint);
-        let (Ok(call_id), Ok(cseq)) = (asked.request.call_id(), asked.request.cseq()) else {
-            return refuse(400, "Malformed Call-ID or CSeq");
-        };
-        let late = |binding: &Binding| binding.call_id == call_id && binding.cseq >= cseq.number;
-        let wishes = match headers.contacts() {
-            Err(_) => return refuse(400, "Malformed Contact"),
-            Ok(ContactList::Star) if headers.expires() != Some(0) => {
-                return refuse(400, "Contact * needs Expires 0");
-            }
-            Ok(ContactList::Star) => {
-                if existing.iter().any(late) {
-                    return refuse(400, "CSeq Out Of Order");
-                }
-                existing.iter().filter_map(Wish::away).collect()
-            }
-            Ok(ContactList::List(contacts)) => {
-                let mut wishes = Vec::with_capacity(contacts.len());
-                for contact in contacts {
-                    if existing.iter().any(|binding| binding.is(&contact) && late(binding)) {
-                        return refuse(400, "CSeq Out Of Order");
-                    }
-                    let asks = contact.expires().or(headers.expires());
-                    let lasts =
-                        asks.map_or(self.expiry.default, |seconds| Duration::from_secs(seconds.into()));
-                    if !lasts.is_zero() && lasts < self.expiry.min {
-                        let mut response = Response::to(asked.request, 423);
-                        response.headers.push(Name::MinExpires, self.expiry.min.as_secs().to_string());
-                        return Err(Box::new(response));
-                    }
-                    wishes.push(Wish { contact, lasts: lasts.min(self.expiry.max) });
-                }
-                wishes
-            }
-        };
-        let fresh = |wish: &&Wish| !wish.lasts.is_zero() && !existing.iter().any(|b| b.is(&wish.contact));
-        let taken_back =
-            |binding: &&Binding| wishes.iter().any(|w| w.lasts.is_zero() && binding.is(&w.contact));
-        let (more, fewer) = (wishes.iter().filter(fresh).count(), existing.iter().filter(taken_back).count());
-        let too_many = existing.len() + more - fewer > asked.policy.contacts_max;
-        if too_many && (!asked.policy.replaces_oldest || more > asked.policy.contacts_max) {
-            return refuse(403, "Too Many Contacts");
-        }
-        Ok(wishes)
-    }
-
-    /// Applies wishes that were found good. Gives whether the answer must wait for the store.
-    fn apply(
-        &mut self,
-        now: Mono,
-        asked: &Registration<'_>,
-        wishes: Vec<Wish>,
-        changes: &mut Changes,
-    ) -> bool {
-        let endpoint = asked.endpoint.to_owned();
-        let call_id = asked.request.call_id().unwrap_or_default().to_owned();
-        let cseq = asked.request.cseq().map_or(0, |cseq| cseq.number);
-        let account = self.accounts.entry(endpoint.clone()).or_default();
+    /// Applies what was found good. Gives whether the answer must wait for the store.
+    fn apply(&mut self, now: Mono, asked: &Registration<'_>, read: Asked, changes: &mut Changes) -> bool {
+        let endpoint = asked.endpoint;
+        let account = self.accounts.entry(endpoint.to_owned()).or_default();
         let bindings = &mut account.bindings;
         let mut waits = account.doubt.is_some();
-        for Wish { contact, lasts } in wishes {
+        let Asked { wishes, routes, agent, nat, call_id, cseq } = read;
+        for wish in wishes {
             // One place may stand here twice: by its URI, and by its instance under another URI.
-            let mut same = bindings.extract_if(.., |binding| binding.is(&contact)).collect::<Vec<_>>();
+            let mut same = bindings.extract_if(.., |binding| wish.is_for(binding)).collect::<Vec<_>>();
             self.count -= same.len();
-            let old = (!lasts.is_zero() && !same.is_empty()).then(|| same.remove(0));
+            same.iter().for_each(|gone| leave(&mut self.by_flow, gone));
+            let old = (!wish.lasts.is_zero() && !same.is_empty()).then(|| same.remove(0));
             for gone in same {
-                changes.removed(&endpoint, gone.contact, false);
+                changes.removed(endpoint, gone.contact, false);
                 waits = true;
             }
+            let Wish { contact, instance, reg_id, lasts } = wish;
             if lasts.is_zero() {
                 continue;
             }
             let binding = Binding {
                 contact: old.as_ref().map_or_else(|| self.ids.contact(), |old| old.contact),
                 q: contact.q().unwrap_or(1000),
-                instance: contact.params.get("+sip.instance").map(str::to_owned),
+                instance,
+                reg_id,
+                routes: routes.clone(),
+                nat,
+                agent: agent.clone(),
                 uri: RawUri::from(contact.uri),
                 call_id: call_id.clone(),
                 cseq,
                 path: asked.path,
                 expires: now + lasts,
             };
-            let same_place = old
-                .is_some_and(|old| old.path == binding.path && old.uri == binding.uri && old.q == binding.q);
-            if !same_place {
-                changes.contacts.push(added(&endpoint, &binding));
+            if old.is_some_and(|old| old.same_place(&binding)) {
+                changes.refreshed(now, endpoint, &binding);
+            } else {
+                changes.added(now, endpoint, &binding);
                 waits = true;
             }
-            changes.put(&endpoint, &binding);
+            changes.put(endpoint, &binding);
+            enter(&mut self.by_flow, endpoint, &binding);
             bindings.push(binding);
             self.count += 1;
         }
@@ -331,29 +261,60 @@ impl Registrar {
         let surplus = bindings.len().saturating_sub(asked.policy.contacts_max);
         for oldest in bindings.drain(..surplus) {
             self.count -= 1;
-            changes.removed(&endpoint, oldest.contact, false);
+            leave(&mut self.by_flow, &oldest);
+            changes.removed(endpoint, oldest.contact, false);
         }
         if let Some(doubt) = &account.doubt {
             // Once more, and all of it: the write before may have been lost.
-            let gone = doubt.removed.iter().map(|contact| remove(&endpoint, *contact));
-            changes.persist.extend(gone);
+            doubt.removed.iter().for_each(|contact| changes.remove(endpoint, *contact));
             changes.persist.retain(|change| matches!(change, BindingChange::Remove { .. }));
-            bindings.iter().for_each(|binding| changes.put(&endpoint, binding));
+            bindings.iter().for_each(|binding| changes.put(endpoint, binding));
         }
-        account.schedule(&endpoint, &mut self.deadlines);
+        account.schedule(endpoint, &mut self.deadlines);
         if account.bindings.is_empty() && account.doubt.is_none() {
-            self.accounts.remove(&endpoint);
+            self.accounts.remove(endpoint);
         }
         waits
     }
 
-    /// RFC 3261 §10.3 step 8: every current binding with what is left of its time.
-    fn answer(&self, now: Mono, asked: &Registration<'_>) -> Response {
+    /// RFC 3261 §10.3 step 8: every current binding with what is left of its time, and what the extensions that
+    /// were used add to it.
+    fn answer(&self, now: Mono, asked: &Registration<'_>, flow: bool) -> Response {
         let mut response = Response::to(asked.request, 200);
+        let gruus = asked.supports("gruu").then_some(&self.gruus);
         for binding in self.current(asked.endpoint) {
-            response.headers.push(Name::Contact, binding.contact_value(now));
+            let mut value = binding.contact_value(now);
+            if let Some(gruus) = gruus {
+                value.push_str(&gruus.params(asked.endpoint, binding, asked.identity));
+            }
+            response.headers.push(Name::Contact, value);
         }
+        // RFC 3327 §5.3: so that the phone sees who stands between us.
+        response.headers.copy(&Name::Path, &asked.request.headers);
+        if flow {
+            response.headers.push(Name::Require, "outbound"); // RFC 5626 §6
+        }
+        if flow && !asked.through_proxy() {
+            response.headers.push(Name::FlowTimer, FLOW_TIMER_S);
+        }
+        response.headers.push(Name::Supported, "path, outbound, gruu");
         response
+    }
+}
+
+/// Connections alone are told when they end.
+fn enter(by_flow: &mut HashMap<FlowId, Vec<(Number, ContactId)>>, endpoint: &str, binding: &Binding) {
+    if binding.path.transport.is_reliable() && binding.path.flow != FlowId(0) {
+        by_flow.entry(binding.path.flow).or_default().push((endpoint.to_owned(), binding.contact));
+    }
+}
+
+fn leave(by_flow: &mut HashMap<FlowId, Vec<(Number, ContactId)>>, binding: &Binding) {
+    if let Some(over) = by_flow.get_mut(&binding.path.flow) {
+        over.retain(|(_, contact)| *contact != binding.contact);
+        if over.is_empty() {
+            by_flow.remove(&binding.path.flow);
+        }
     }
 }
 
@@ -380,33 +341,4 @@ impl Account {
         removed.truncate(REMOVED_MAX);
         self.doubt = Some(Doubt { token, removed });
     }
-}
-
-impl Wish {
-    /// Takes a binding back, whoever made it.
-    fn away(binding: &Binding) -> Option<Wish> {
-        let uri = binding.uri.parse().ok()?;
-        Some(Wish { contact: NameAddr::new(uri), lasts: Duration::ZERO })
-    }
-}
-
-impl Changes {
-    fn removed(&mut self, endpoint: &str, contact: ContactId, expired: bool) {
-        let endpoint = endpoint.to_owned();
-        self.contacts.push(ContactChange::Removed { endpoint: endpoint.clone(), contact, expired });
-        self.persist.push(BindingChange::Remove { endpoint, contact });
-    }
-
-    fn put(&mut self, endpoint: &str, binding: &Binding) {
-        self.persist.push(BindingChange::Put { endpoint: endpoint.to_owned(), binding: binding.clone() });
-    }
-}
-
-fn remove(endpoint: &str, contact: ContactId) -> BindingChange {
-    BindingChange::Remove { endpoint: endpoint.to_owned(), contact }
-}
-
-fn added(endpoint: &str, binding: &Binding) -> ContactChange {
-    let contact = Contact { id: binding.contact, q: binding.q, ipv6: binding.path.remote.is_ipv6() };
-    ContactChange::Added { endpoint: endpoint.to_owned(), contact, source: binding.path.remote }
 }

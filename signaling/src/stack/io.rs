@@ -81,6 +81,11 @@ pub enum SipOutput {
         /// Who waits.
         notify: Option<PersistToken>,
     },
+    /// Close a connection: nobody answers on it.
+    Close {
+        /// Which.
+        flow: FlowId,
+    },
     /// Somebody failed to prove who they are.
     AuthFailed {
         /// The account that they named.
@@ -122,6 +127,10 @@ pub struct StackCounts {
     pub dialogs: usize,
     /// Bindings.
     pub bindings: usize,
+    /// Of those, the ones that cannot be reached.
+    pub unreachable: usize,
+    /// Contacts that have been asked whether they are there, and have not answered yet.
+    pub questions: usize,
     /// Requests refused because a table was full, since the start.
     pub refused: u64,
     /// Requests with a nonce count that had been used, since the start.

@@ -1,12 +1,19 @@
-//! A call of ours begins: the INVITE, and the way on which a binding is reached.
+//! A call of ours begins: the INVITE, over one of the ways to its device, and over the next when that way fails
+//! (RFC 5626 §7).
 
-use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegEvent, LegId, Now, Number, Party};
+use dialtone_core::{Cause, ContactId, Description, HungUpBy, Journey, LegEvent, LegId, Now, Number, Party};
 
+use super::reach::Way;
 use super::{SipOutput, Stack};
-use crate::message::{MAX_FORWARDS, Method, Name, Request, Scheme};
-use crate::registrar::Binding;
-use crate::ua::{Ask, Calling, Leg, Reliability, State, next_hop};
-use crate::wire::{Path, Transport};
+use crate::message::{Method, Name, Request};
+use crate::ua::{Ask, Calling, Leg, Reliability, State};
+
+/// For whom a call of ours is made.
+pub(super) struct Caller<'a> {
+    pub party: &'a Party,
+    pub referred_by: Option<&'a Party>,
+    pub journey: &'a Journey,
+}
 
 impl Stack {
     pub(super) fn originate(
@@ -14,38 +21,44 @@ impl Stack {
         now: Now,
         id: LegId,
         (endpoint, contact): (Number, ContactId),
-        (caller, referred_by): (&Party, Option<&Party>),
+        caller: Caller<'_>,
         offer: &Description,
         out: &mut Vec<SipOutput>,
     ) {
-        let binding = self.registrar.binding(&endpoint, contact).cloned();
         let by = HungUpBy::System;
         let refused = |cause| SipOutput::Leg { leg: id, event: LegEvent::HungUp { cause, by } };
-        let Some(binding) = binding else { return out.push(refused(Cause::SubscriberAbsent)) };
+        let ways = self.registrar.ways(&endpoint, contact);
+        if ways.is_empty() {
+            return out.push(refused(Cause::SubscriberAbsent));
+        }
         if self.legs.len() >= self.config.legs_max {
             self.refused += 1;
             return out.push(refused(Cause::Congestion));
         }
-        let Some(path) = self.way_to(&binding) else {
-            return out.push(refused(Cause::DestinationOutOfOrder));
+        let Some((way, left)) = self.first_way(&endpoint, ways, out) else {
+            // RFC 3261 §21.4.18: known, and not there.
+            return out.push(refused(Cause::SubscriberAbsent));
         };
         let session_id = self.tokens.session_id();
         let subscriber = self.subscribers.by_number.get(&endpoint);
         let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
         let tag = self.tokens.tag();
         let identity = &self.config.identity;
-        let mut from = identity.user(&caller.number, &caller.name);
+        let mut from = identity.user(&caller.party.number, &caller.party.name);
         from.set_tag(&tag);
         let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
-        let mut invite = Request::new(Method::Invite, binding.uri.clone());
+        leg.at_source = way.at_source;
+        let mut invite = Request::new(Method::Invite, way.uri.clone());
         let headers = &mut invite.headers;
-        headers.push(Name::Via, identity.via(path, &self.tokens.branch()));
-        headers.push(Name::MaxForwards, MAX_FORWARDS);
+        headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()));
+        way.routes.iter().for_each(|route| headers.push(Name::Route, route));
+        // RFC 7332 §5: a call that goes round through other servers must end.
+        headers.push(Name::MaxForwards, caller.journey.hops.to_string());
         headers.push(Name::From, from);
         headers.push(Name::To, identity.user(&endpoint, ""));
         headers.push(Name::CallId, self.tokens.call_id());
         headers.push(Name::CSeq, &b"1 INVITE"[..]);
-        headers.push(Name::Contact, identity.contact(path, id, &binding.uri));
+        headers.push(Name::Contact, identity.contact(way.path, id, &way.uri));
         headers.push(Name::UserAgent, identity.agent());
         identity.allow(headers);
         identity.supported(headers, reliability);
@@ -54,35 +67,78 @@ impl Stack {
         }
         let ask = Ask::new(&self.config.calls);
         ask.write(None, headers);
-        if let Some(referrer) = referred_by {
+        if let Some(referrer) = caller.referred_by {
             // RFC 3892 §3: who transferred, as we know them.
             headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
         }
-        invite.set_body("application/sdp", leg.sdp.offer(&identity.described(offer, path)));
-        let tx = self.tx.send(now.mono, invite.clone(), path, Some(id), &mut self.tx_out);
+        invite.set_body("application/sdp", leg.sdp.offer(&identity.described(offer, way.path)));
+        let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
         let timer_c = now.mono + self.config.calls.timer_c;
-        leg.state = State::Calling(Box::new(Calling::new(tx, invite, path, ask, timer_c)));
+        self.dialogs.insert(leg.tag.clone(), id);
+        let ways = (way.contact, left);
+        leg.state =
+            State::Calling(Box::new(Calling::new(tx, (invite, offer.clone()), way.path, ways, ask, timer_c)));
         self.legs.insert(id, Box::new(leg));
     }
 
-    /// How to reach a binding: the way that its REGISTER came while that stands, its contact otherwise.
-    fn way_to(&self, binding: &Binding) -> Option<Path> {
-        let uri = binding.uri.parse().ok()?;
-        let transport = match Transport::named_by(&uri) {
-            // UDP is what a phone says that names nothing: it does not speak against its connection.
-            None | Some(Transport::Udp) if uri.scheme != Scheme::Sips => binding.path.transport,
-            // Who came over TLS is not called in the clear.
-            Some(Transport::Tcp) if binding.path.transport == Transport::Tls => Transport::Tls,
-            named => named?,
-        };
-        if transport == binding.path.transport && self.ways.stands(binding.path) {
-            return Some(next_hop(&uri, &[], binding.path));
+    /// The way that a call took has failed before its device said anything: the same call over the next one.
+    /// False when there is none, or when it is the call that failed.
+    pub(super) fn next_way(
+        &mut self,
+        now: Now,
+        id: LegId,
+        status: Option<u16>,
+        out: &mut Vec<SipOutput>,
+    ) -> bool {
+        let Some(leg) = self.legs.get(&id) else { return false };
+        let State::Calling(calling) = &leg.state else { return false };
+        let Some((mut invite, failed, left)) = calling.next_way(status) else { return false };
+        let endpoint = leg.endpoint.clone();
+        self.way_failed(&endpoint, failed, out);
+        let Some((way, left)) = self.first_way(&endpoint, left, out) else { return false };
+        // RFC 3261 §8.1.3.5: another attempt has the same Call-ID and From, and the next CSeq.
+        let cseq = invite.cseq().map_or(1, |cseq| cseq.number) + 1;
+        let identity = &self.config.identity;
+        invite.uri = way.uri.clone();
+        let headers = &mut invite.headers;
+        headers.set(Name::Via, identity.via(way.path, &self.tokens.branch()).to_string());
+        headers.set(Name::CSeq, format!("{cseq} INVITE"));
+        headers.set(Name::Contact, identity.contact(way.path, id, &way.uri));
+        headers.remove(&Name::Route);
+        way.routes.iter().for_each(|route| headers.push(Name::Route, route));
+        if let Some(leg) = self.legs.get_mut(&id)
+            && let State::Calling(calling) = &leg.state
+        {
+            // The next way may lead to another side of a translator.
+            let shown = identity.described(&calling.offer, way.path);
+            invite.set_body("application/sdp", leg.sdp.offer(&shown));
         }
-        // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
-        let remote = match transport {
-            Transport::Udp => next_hop(&uri, &[], binding.path).remote,
-            Transport::Tcp | Transport::Tls => transport.address_of(&uri)?,
-        };
-        self.ways.to(transport, remote, binding.path.local)
+        let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.at_source = way.at_source;
+            if let State::Calling(calling) = &mut leg.state {
+                calling.goes_by(tx, invite, way.path, (way.contact, left));
+            }
+        }
+        true
+    }
+
+    /// The first of these that leads somewhere, and what comes after it.
+    fn first_way(
+        &mut self,
+        endpoint: &str,
+        mut ways: Vec<ContactId>,
+        out: &mut Vec<SipOutput>,
+    ) -> Option<(Way, Vec<ContactId>)> {
+        while !ways.is_empty() {
+            let contact = ways.remove(0);
+            let way =
+                self.registrar.binding(endpoint, contact).and_then(|found| self.way_to(endpoint, found));
+            match way {
+                Some(way) => return Some((way, ways)),
+                None => self.way_failed(endpoint, contact, out),
+            }
+        }
+        None
     }
 }

@@ -3,15 +3,18 @@
 
 use std::sync::Arc;
 
-use dialtone_core::{LegEvent, Mono, Now, Number, Party};
+use dialtone_core::{Journey, LegEvent, Mono, Now, Number, Party};
 
-use super::{SipOutput, Stack, publish, received};
+use super::{SipOutput, Stack, received};
 use crate::auth::challenge;
-use crate::message::{Method, Name, Request, Response};
-use crate::registrar::{Changes, Registration};
+use crate::message::{MAX_FORWARDS_DEFAULT, Method, Name, Request, Response, Via};
+use crate::registrar::{Changes, Nat, Registration};
 use crate::transaction::{Lookup, TxId};
-use crate::ua::{Body, Dialog, Leg, Offered, State, admit};
+use crate::ua::{Body, Dialog, Leg, Offered, State, admit, bad_event, is_bad_event};
 use crate::wire::{Credentials, Path};
+
+/// Extensions that a REGISTER may require: RFC 3327, RFC 5626, RFC 5627.
+const REGISTRAR: [&str; 3] = ["path", "outbound", "gruu"];
 
 impl Stack {
     /// The answer to what belongs to nothing that we know, and to a ping. Nobody had to prove anything to send
@@ -79,6 +82,9 @@ impl Stack {
                     Response::to(&request, 403).with_reason("REFER Outside A Call"),
                 );
             }
+            Method::Subscribe | Method::Publish if is_bad_event(&request) => {
+                return self.respond(now, tx, bad_event(&request));
+            }
             // RFC 3261 §8.2.1: known, and not here; the answer's Allow says what is.
             Method::Prack
             | Method::Subscribe
@@ -92,6 +98,9 @@ impl Stack {
             // RFC 3261 §8.2.2.2: a fork on the way brought the same call twice.
             return self.respond(now, tx, Response::to(&request, 482));
         }
+        if request.method == Method::Invite && self.has_come_back(&request) {
+            return self.respond(now, tx, Response::to(&request, 482));
+        }
         if let Some(response) = self.requires_too_much(&request) {
             return self.respond(now, tx, response);
         }
@@ -101,6 +110,10 @@ impl Stack {
         }
         match self.authenticate(now, &request, path, credentials) {
             Err(response) => self.respond(now, tx, *response),
+            Ok(account) if self.policy(&account).is_some_and(|policy| !policy.allows(path.transport)) => {
+                let why = format!("Not Over {}", path.transport.via());
+                self.respond(now, tx, Response::to(&request, 403).with_reason(&why));
+            }
             Ok(account) if request.method == Method::Register => {
                 self.register(now, tx, &request, account, path, out);
             }
@@ -108,10 +121,30 @@ impl Stack {
         }
     }
 
+    /// Whether an INVITE is one of ours, which others sent round to us (RFC 3261 §16.3 step 4): a Via of it is ours,
+    /// or its dialog would be one that we began.
+    fn has_come_back(&self, request: &Request) -> bool {
+        let began = || {
+            let tag = request.from().ok()?.tag()?;
+            let leg = self.legs.get(self.dialogs.get(tag)?)?;
+            Some(leg.sent(request.call_id().ok()?))
+        };
+        let further = || {
+            let vias = request.headers.elements(&Name::Via).skip(1);
+            vias.filter_map(|via| Via::parse(&String::from_utf8_lossy(via)).ok())
+        };
+        request.via().is_ok_and(|via| self.tx.has_sent_invite(via))
+            || further().any(|via| self.tx.has_sent_invite(&via))
+            || began() == Some(true)
+    }
+
     /// The refusal that a request is owed when it requires an extension that we do not have
     /// (RFC 3261 §8.2.2.3).
     fn requires_too_much(&self, request: &Request) -> Option<Response> {
-        let unsupported = self.config.identity.unsupported(request);
+        let mut unsupported = self.config.identity.unsupported(request);
+        if request.method == Method::Register {
+            unsupported.retain(|option| !REGISTRAR.iter().any(|known| known.eq_ignore_ascii_case(option)));
+        }
         if unsupported.is_empty() {
             return None;
         }
@@ -167,12 +200,19 @@ impl Stack {
         if address.as_ref() != Some(&account) {
             return self.respond(now, tx, Response::to(request, 403));
         }
-        let policy = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.contacts);
-        let asked =
-            Registration { tx, request, endpoint: &account, policy: policy.unwrap_or_default(), path };
+        let subscriber = self.subscribers.by_number.get(&account).cloned().unwrap_or_default();
+        let asked = Registration {
+            tx,
+            request,
+            endpoint: &account,
+            policy: subscriber.contacts,
+            nat: subscriber.reach.nat,
+            path,
+            identity: &self.config.identity,
+        };
         let mut changes = Changes::default();
         let answer = self.registrar.register(now.mono, &asked, &mut changes);
-        publish(changes, out);
+        self.publish(now, changes, false, out);
         if let Some(response) = answer {
             self.respond(now, tx, response);
         }
@@ -209,9 +249,15 @@ impl Stack {
             response.headers.push(Name::RetryAfter, "5");
             return self.respond(now, tx, response);
         }
-        let dialed = match invite.uri.parse() {
-            Ok(uri) => uri.user_decoded().map(|user| user.into_owned()).unwrap_or_default(),
-            Err(_) => return self.respond(now, tx, Response::to(&invite, 416)),
+        let Ok(uri) = invite.uri.parse() else {
+            return self.respond(now, tx, Response::to(&invite, 416));
+        };
+        // RFC 5627 §6.1: to one device and to no other.
+        let is_gruu = uri.params.has("gr") && self.config.identity.is_ours(&uri);
+        let (dialed, device) = match self.registrar.gruu(&uri).filter(|_| is_gruu) {
+            Some((endpoint, device)) => (endpoint, Some(device)),
+            None if is_gruu => return self.respond(now, tx, Response::to(&invite, 404)),
+            None => (uri.user_decoded().map(|user| user.into_owned()).unwrap_or_default(), None),
         };
         let subscriber = self.subscribers.by_number.get(&account);
         let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
@@ -220,7 +266,9 @@ impl Stack {
             Err(response) => return self.respond(now, tx, *response),
         };
         let (tag, rseq) = (self.tokens.tag(), self.tokens.below(1 << 30));
-        let Ok(dialog) = Dialog::uas(&invite, path, &tag) else {
+        let nat = self.policy(&account).map(|policy| policy.nat).unwrap_or_default();
+        let at_source = nat.of(&invite, path) == Nat::Always;
+        let Ok(dialog) = Dialog::uas(&invite, path, at_source, &tag) else {
             return self.respond(now, tx, Response::to(&invite, 400));
         };
         let replaces = match self.replaced(&invite) {
@@ -230,6 +278,7 @@ impl Stack {
         let id = self.leg_ids.leg();
         let session_id = self.tokens.session_id();
         let mut leg = Leg::new(id, account.clone(), tag.clone(), session_id, reliability);
+        leg.at_source = at_source;
         leg.peer.heed(&invite.headers);
         let offer = match leg.read_body(&invite.headers, &invite.body) {
             Body::Empty => None,
@@ -243,6 +292,7 @@ impl Stack {
                 return self.respond(now, tx, response);
             }
         };
+        let journey = Journey { hops: invite.max_forwards().unwrap_or(MAX_FORWARDS_DEFAULT) };
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, invite.clone());
         let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
@@ -262,9 +312,11 @@ impl Stack {
                 endpoint: account,
                 caller,
                 dialed,
+                device,
                 offer,
                 early_offer,
                 ipv6,
+                journey,
                 replaces,
             },
         });

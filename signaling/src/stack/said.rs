@@ -46,14 +46,22 @@ impl Stack {
             }
             TxOutput::Seen { owner, peer, message } => received(out, owner, peer, message),
             TxOutput::Response { tx, owner, response } => {
-                let Some(leg) = owner else { return };
+                let status = Some(response.status);
+                let Some(leg) = owner else { return self.questioned(now, tx, status, out) };
+                if response.status == 430 && self.is_calling(leg, tx) && self.next_way(now, leg, status, out)
+                {
+                    return;
+                }
                 if !self.legs.contains_key(&leg) {
                     return self.answered_late(now, leg, tx, &response);
                 }
                 self.with_leg(now, leg, out, |leg, desk| leg.answered(desk, tx, response));
             }
             TxOutput::Timeout { tx, owner, unreachable } => {
-                let Some(leg) = owner else { return };
+                let Some(leg) = owner else { return self.questioned(now, tx, None, out) };
+                if self.is_calling(leg, tx) && self.next_way(now, leg, None, out) {
+                    return;
+                }
                 self.with_leg(now, leg, out, |leg, desk| leg.unanswered(desk, tx, unreachable));
             }
         }

@@ -38,6 +38,11 @@ impl Lookup {
         Lookup::theirs(cancel, &Method::Invite)
     }
 
+    /// The key of an INVITE of ours that went out with this Via.
+    pub fn invite_via(via: &Via) -> Option<Lookup> {
+        Lookup::ours(via, &Method::Invite)
+    }
+
     /// What is the same in a request that came twice over different ways (RFC 3261 §8.2.2.2).
     pub fn merged(request: &Request) -> Lookup {
         let mut key = Lookup(SmallVec::new());

@@ -33,7 +33,7 @@ pub use self::output::TxOutput;
 use self::server::Server;
 use self::table::{Key, Machine, Transaction};
 pub use self::timing::Timing;
-use crate::message::{Message, Method, Name, Request, Response};
+use crate::message::{Message, Method, Name, Request, Response, Via};
 use crate::wire::{Credentials, Path, Ticket, Transmit};
 
 /// Names a transaction of either side; never used twice.
@@ -202,6 +202,11 @@ impl Transactions {
     /// Whether a request repeats one that has its transaction.
     pub fn knows(&self, request: &Request) -> bool {
         Lookup::server(request).is_some_and(|key| self.servers.contains_key(&*key))
+    }
+
+    /// Whether an INVITE of ours that is not over went out with this Via.
+    pub fn has_sent_invite(&self, via: &Via) -> bool {
+        Lookup::invite_via(via).is_some_and(|key| self.clients.contains_key(&*key))
     }
 
     /// Whether there is an INVITE that this CANCEL is about.

@@ -120,6 +120,13 @@ impl Flows {
         }
     }
 
+    /// Ends a connection's task, which forgets it.
+    pub(super) fn close(&self, flow: FlowId) {
+        if let Some(connection) = self.open.get(&flow) {
+            connection.close.notify_one();
+        }
+    }
+
     /// Queues a message: on its own connection, on another one to the same remote, or for one to be opened.
     pub(super) fn send(&mut self, transmit: Transmit, limits: &Limits) -> Queued {
         let (remote, ticket) = ((transmit.path.transport, transmit.path.remote), transmit.ticket);

@@ -10,7 +10,7 @@ use super::stream;
 use super::udp::UdpPort;
 use crate::auth::Accounts;
 use crate::net::Addresses;
-use crate::wire::{Path, Transmit, Transport};
+use crate::wire::{FlowId, Path, Transmit, Transport};
 
 /// Sends, and tells addresses. Cheap to clone, usable from any thread, never blocks.
 #[derive(Clone)]
@@ -32,6 +32,11 @@ impl TransportHandle {
                 None => hub.send_failed(transmit.ticket),
             },
         }
+    }
+
+    /// Closes a connection; one that is gone already is no error.
+    pub fn close(&self, flow: FlowId) {
+        self.0.flows().close(flow);
     }
 
     /// The bound addresses, in the order configured, with the ports that the system chose where 0 was asked for.

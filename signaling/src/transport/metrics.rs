@@ -57,6 +57,8 @@ metrics! {
     delivered,
     /// Keep-alives: empty datagrams and CRLF pings.
     keepalives,
+    /// STUN binding requests answered.
+    stun_answered,
     /// Datagrams dropped before parsing because they cannot be SIP.
     junk,
     /// Datagrams dropped unread because their source sent too many.

@@ -12,6 +12,7 @@ use super::flows::Outgoing;
 use super::gate::{Admission, Answer};
 use super::hub::Hub;
 use super::sink::Class;
+use super::stun;
 use crate::message::{LINE_MAX, Message};
 use crate::wire::{FlowId, Path, Ticket, Transport, TransportEvent};
 
@@ -117,6 +118,7 @@ fn receive_one(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr) {
     let arrival = hub.arrival(Transport::Udp, source);
     match Kind::of(datagram) {
         Kind::KeepAlive => return hub.metrics.keepalives.add(),
+        Kind::Stun => return answer_stun(hub, port, datagram, source),
         Kind::Junk => return hub.metrics.junk.add(),
         Kind::Sip => {}
     }
@@ -145,6 +147,12 @@ fn receive_one(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr) {
     }
 }
 
+fn answer_stun(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr) {
+    let Some(answer) = stun::answer(datagram, source) else { return hub.metrics.junk.add() };
+    hub.metrics.stun_answered.add();
+    port.send(hub, Outgoing { payload: answer.into(), ticket: Ticket::default() }, source);
+}
+
 fn send_answer(hub: &Hub, port: &UdpPort, answer: Answer) {
     port.send(hub, Outgoing { payload: answer.payload, ticket: Ticket::default() }, answer.target);
 }
@@ -154,6 +162,8 @@ fn send_answer(hub: &Hub, port: &UdpPort, answer: Answer) {
 enum Kind {
     /// Line ends, NULs, or nothing: it holds a NAT binding open (RFC 5626 §4.4.1).
     KeepAlive,
+    /// It asks for its own address (RFC 5626 §4.4.2).
+    Stun,
     /// Its first line does not speak of SIP: RTP, STUN, noise.
     Junk,
     /// Worth parsing.
@@ -162,6 +172,9 @@ enum Kind {
 
 impl Kind {
     fn of(datagram: &[u8]) -> Kind {
+        if stun::is_request(datagram) {
+            return Kind::Stun;
+        }
         let filler = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
         let start = datagram.iter().take_while(|byte| filler(byte)).count();
         let text = datagram.get(start..).unwrap_or_default();
@@ -187,6 +200,7 @@ mod tests {
             (b"\0\0\0\0", Kind::KeepAlive),
             (b"\x80\x60\0\x01SIP/2.0\n", Kind::Junk),
             (b"\x01\x01\0\0!\x12\xa4B", Kind::Junk),
+            (b"\0\x01\0\0!\x12\xa4Babcdefghijkl", Kind::Stun),
             (b"GET / HTTP/1.1\r\n\r\n", Kind::Junk),
             (b"REGISTER sip:pbx SIP/2.0\r\n\r\n", Kind::Sip),
             (b"\r\nSIP/2.0 200 OK\r\n\r\n", Kind::Sip),

@@ -32,11 +32,18 @@ pub(crate) struct Dialog {
     remote_cseq: Option<u32>,
     /// How their messages come and ours go.
     pub path: Path,
+    /// Whether it stays so, whatever their contact says.
+    at_source: bool,
 }
 
 impl Dialog {
     /// The dialog that our 2xx to `invite` makes (RFC 3261 §12.1.1).
-    pub fn uas(invite: &Request, path: Path, local_tag: &str) -> Result<Dialog, HeaderError> {
+    pub fn uas(
+        invite: &Request,
+        path: Path,
+        at_source: bool,
+        local_tag: &str,
+    ) -> Result<Dialog, HeaderError> {
         let mut local = invite.headers.to()?.clone();
         local.set_tag(local_tag);
         let remote = invite.headers.from()?;
@@ -48,7 +55,8 @@ impl Dialog {
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
             local: Value::from(&local).into_bytes(),
             remote: Value::from(remote).into_bytes(),
-            path: next_hop(target, &routes, path),
+            path: if at_source { path } else { next_hop(target, &routes, path) },
+            at_source,
             target: RawUri::from(target),
             routes,
             local_cseq: 0,
@@ -57,7 +65,12 @@ impl Dialog {
     }
 
     /// The dialog that their 2xx to our `invite` makes (RFC 3261 §12.1.2).
-    pub fn uac(invite: &Request, answer: &Response, path: Path) -> Result<Dialog, HeaderError> {
+    pub fn uac(
+        invite: &Request,
+        answer: &Response,
+        path: Path,
+        at_source: bool,
+    ) -> Result<Dialog, HeaderError> {
         let local = invite.headers.from()?;
         let remote = answer.headers.to()?;
         let target = &answer.headers.contact()?.uri;
@@ -69,7 +82,8 @@ impl Dialog {
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
             local: Value::from(local).into_bytes(),
             remote: Value::from(remote).into_bytes(),
-            path: next_hop(target, &routes, path),
+            path: if at_source { path } else { next_hop(target, &routes, path) },
+            at_source,
             target: RawUri::from(target),
             routes,
             local_cseq: invite.cseq()?.number,
@@ -128,7 +142,7 @@ impl Dialog {
     /// this way.
     pub fn refresh(&mut self, contact: Option<&NameAddr>, way: Path) {
         if let Some(contact) = contact {
-            self.path = next_hop(&contact.uri, &self.routes, way);
+            self.path = if self.at_source { way } else { next_hop(&contact.uri, &self.routes, way) };
             self.target = RawUri::from(&contact.uri);
         }
     }
@@ -169,7 +183,10 @@ impl Dialog {
 /// Where a dialog's requests go. The way that the peer's own message came works through NAT, so it is
 /// kept; a contact on the same host that names another port is no NAT's work and is followed.
 pub(crate) fn next_hop(target: &Uri, routes: &[NameAddr], way: Path) -> Path {
-    let named = target.host.ip().filter(|ip| *ip == way.remote.ip() && routes.is_empty());
+    // RFC 5627 §3.4: the host of a GRUU is that of a registrar, not of the phone. RFC 5626 §4.3: a contact with ob is
+    // reached over the flow that the dialog began on.
+    let is_phone = routes.is_empty() && !target.params.has("gr") && !target.params.has("ob");
+    let named = target.host.ip().filter(|ip| *ip == way.remote.ip() && is_phone);
     match (named, way.transport) {
         (Some(ip), Transport::Udp) => {
             let port = target.port.unwrap_or(way.transport.default_port());
@@ -195,15 +212,17 @@ impl Identity {
         via
     }
 
-    /// The Contact with which a peer reaches us over `path`. Its user names the leg, so that a trace shows what
-    /// belongs together. When `asked` is a SIPS URI, it is one too (RFC 3261 §8.1.1.8, §12.1.1).
-    pub(crate) fn contact(&self, path: Path, leg: LegId, asked: &RawUri) -> String {
+    /// The Contact with which a peer reaches us over `path`. Its user names the leg, if it is of one, so that a
+    /// trace shows what belongs together. When `asked` is a SIPS URI, it is one too (RFC 3261 §8.1.1.8, §12.1.1).
+    pub(crate) fn contact(&self, path: Path, leg: impl Into<Option<LegId>>, asked: &RawUri) -> String {
         let secure =
             path.transport == Transport::Tls && asked.parse().is_ok_and(|asked| asked.scheme == Scheme::Sips);
         let mut contact = String::with_capacity(96);
         contact.push_str(if secure { "<sips:" } else { "<sip:" });
-        // Writing to a string cannot fail.
-        let _ = write!(contact, "{leg}@");
+        if let Some(leg) = leg.into() {
+            // Writing to a string cannot fail.
+            let _ = write!(contact, "{leg}@");
+        }
         self.push_address(path, &mut contact);
         if !secure && path.transport != Transport::Udp {
             contact.push_str(";transport=");

@@ -86,6 +86,18 @@ impl Identity {
         address
     }
 
+    /// Our own address.
+    pub(crate) fn server(&self) -> NameAddr {
+        let mut address = self.user("", "");
+        address.uri.user = None;
+        address
+    }
+
+    /// Whether an address is in our domain.
+    pub(crate) fn is_ours(&self, uri: &Uri) -> bool {
+        uri.scheme.is_sip() && Host::parse(&self.domain).is_some_and(|host| host == uri.host)
+    }
+
     /// Extensions that a request requires and we do not have (RFC 3261 §8.2.2.3).
     pub(crate) fn unsupported(&self, request: &Request) -> Vec<String> {
         let ours = |token: &&str| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(token));

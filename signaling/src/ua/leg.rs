@@ -45,6 +45,8 @@ pub(crate) struct Leg {
     pub tag: String,
     pub reliability: Reliability,
     pub peer: Peer,
+    /// Whether it is reached where its messages come from, whatever its contact says.
+    pub at_source: bool,
     pub sdp: SdpWriter,
     pub remote_sdp: Option<Arc<RemoteSdp>>,
     pub exchange: Exchange,
@@ -76,6 +78,7 @@ impl Leg {
             endpoint,
             tag,
             reliability,
+            at_source: false,
             peer: Peer::default(),
             sdp: SdpWriter::new(Origin { session_id, version: 1 }),
             remote_sdp: None,
@@ -157,6 +160,15 @@ impl Leg {
             }
             State::Up(session) => session.dialog.is_for(call_id, remote_tag),
             State::Gone => false,
+        }
+    }
+
+    /// Whether a request that has our tag in From, and this Call-ID, is one of ours that came back.
+    pub fn sent(&self, call_id: &str) -> bool {
+        match &self.state {
+            State::Calling(calling) => calling.has_call_id(call_id),
+            State::Up(session) => session.dialog.call_id == call_id,
+            State::Offered(_) | State::Gone => false,
         }
     }
 

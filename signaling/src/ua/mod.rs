@@ -21,8 +21,6 @@ mod timers;
 mod tokens;
 mod within;
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use dialtone_core::{LegId, Now};
 
@@ -35,6 +33,7 @@ pub use self::policy::{CallPolicy, Reliability};
 pub(crate) use self::refer::ReferTo;
 pub(crate) use self::timers::Ask;
 pub use self::tokens::Tokens;
+pub(crate) use self::within::{bad_event, is_bad_event};
 use crate::message::Response;
 use crate::stack::{Ended, SipOutput, Ways};
 use crate::transaction::{Transactions, TxId, TxOutput};
@@ -48,8 +47,6 @@ pub(crate) struct Desk<'a> {
     pub tokens: &'a mut Tokens,
     pub tx: &'a mut Transactions,
     pub ways: &'a Ways,
-    /// Local tag to leg: dialogs, and early ones with callers.
-    pub dialogs: &'a mut HashMap<String, LegId>,
     pub ended: &'a mut Ended,
     /// Keys that came in INFO requests.
     pub info_keys: &'a mut u64,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent, Mono};
+use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegCommand, LegEvent, Mono};
 
 use super::Desk;
 use super::cause::{cause_of, reason_value, status_of};
@@ -57,6 +57,8 @@ impl Cancel {
 pub(crate) struct Calling {
     pub tx: TxId,
     invite: Request,
+    /// What it offers, before the way decided which address it names.
+    pub offer: Description,
     path: Path,
     cancel: Cancel,
     pub forks: Forks,
@@ -65,11 +67,54 @@ pub(crate) struct Calling {
     raises: u32,
     /// When a far end that says nothing more is given up (RFC 3261 §16.8, timer C).
     timer_c: Mono,
+    /// Over which of the ways to the device it went, and those that are left (RFC 5626 §7).
+    way: ContactId,
+    others: Vec<ContactId>,
+    /// Whether the device has said anything.
+    heard: bool,
 }
 
 impl Calling {
-    pub fn new(tx: TxId, invite: Request, path: Path, ask: Ask, timer_c: Mono) -> Self {
-        Calling { tx, invite, path, cancel: Cancel::No, forks: Forks::default(), ask, raises: 0, timer_c }
+    pub fn new(
+        tx: TxId,
+        (invite, offer): (Request, Description),
+        path: Path,
+        (way, others): (ContactId, Vec<ContactId>),
+        ask: Ask,
+        timer_c: Mono,
+    ) -> Self {
+        let (cancel, forks) = (Cancel::No, Forks::default());
+        Calling { tx, invite, offer, path, cancel, forks, ask, raises: 0, timer_c, way, others, heard: false }
+    }
+
+    /// The same call over another way.
+    pub fn goes_by(
+        &mut self,
+        tx: TxId,
+        invite: Request,
+        path: Path,
+        (way, others): (ContactId, Vec<ContactId>),
+    ) {
+        (self.tx, self.invite, self.path, self.forks) = (tx, invite, path, Forks::default());
+        (self.way, self.others, self.heard) = (way, others, false);
+    }
+
+    /// The INVITE, the way that it took and the ways that are left, when the way failed and not the call: nothing
+    /// was heard of it, or a proxy found its flow gone (RFC 5626 §5.3).
+    pub fn next_way(&self, status: Option<u16>) -> Option<(Request, ContactId, Vec<ContactId>)> {
+        let flow_failed = status.map_or(!self.heard, |status| status == 430);
+        let wanted = self.cancel == Cancel::No;
+        (flow_failed && wanted).then(|| (self.invite.clone(), self.way, self.others.clone()))
+    }
+
+    /// Whether it went over this way, nothing was heard, and there are others.
+    pub fn goes_on_from(&self, way: ContactId) -> bool {
+        self.way == way && !self.heard && !self.others.is_empty()
+    }
+
+    /// Whether our INVITE has this Call-ID.
+    pub fn has_call_id(&self, call_id: &str) -> bool {
+        self.invite.call_id() == Ok(call_id)
     }
 
     pub fn deadline(&self) -> Option<Mono> {
@@ -119,6 +164,7 @@ impl Leg {
     /// The far end says something about our INVITE.
     pub(crate) fn invite_answered(&mut self, desk: &mut Desk<'_>, response: Response) {
         let State::Calling(calling) = &mut self.state else { return };
+        calling.heard = true;
         match (response.status, calling.cancel) {
             (100, Cancel::Waiting(cause)) => self.cancel(desk, cause),
             (100, _) => {}
@@ -162,12 +208,10 @@ impl Leg {
         let tag = response.to_tag();
         if !tag.is_empty()
             && calling.forks.get(&tag).is_none()
-            && let Ok(dialog) = Dialog::uac(&calling.invite, response, calling.path)
+            && let Ok(dialog) = Dialog::uac(&calling.invite, response, calling.path, self.at_source)
+            && !calling.forks.add(dialog)
         {
-            if !calling.forks.add(dialog) {
-                return; // More phones than anybody rings.
-            }
-            desk.dialogs.insert(self.tag.clone(), self.id);
+            return; // More phones than anybody rings.
         }
         if let Some(rseq) = rseq(response).filter(|_| reliability != Reliability::Off)
             && let Some(fork) = calling.forks.get(&tag)
@@ -223,7 +267,7 @@ impl Leg {
     fn accepted(&mut self, desk: &mut Desk<'_>, response: &Response) {
         let State::Calling(calling) = std::mem::replace(&mut self.state, State::Gone) else { return };
         let Calling { tx, invite, path, cancel, forks, ask, .. } = *calling;
-        let Ok(mut dialog) = Dialog::uac(&invite, response, path) else {
+        let Ok(mut dialog) = Dialog::uac(&invite, response, path, self.at_source) else {
             // Without a Contact it can be neither acknowledged nor ended: RFC 3261 §8.1.1.8 owes one.
             return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError, by: HungUpBy::System });
         };
@@ -232,7 +276,6 @@ impl Leg {
         if let Some(fork) = &mine {
             dialog.confirm(&fork.dialog);
         }
-        desk.dialogs.insert(self.tag.clone(), self.id);
         self.peer.heed(&response.headers);
         let body = match self.read_body(&response.headers, &response.body) {
             _ if mine.as_ref().is_some_and(|fork| fork.settled) => Body::Empty,
@@ -304,7 +347,7 @@ pub(crate) fn end_unwanted(
     identity: &Identity,
     tokens: &mut Tokens,
 ) -> Option<(Path, Request, Request)> {
-    let mut dialog = Dialog::uac(invite, response, path).ok()?;
+    let mut dialog = Dialog::uac(invite, response, path, false).ok()?;
     dialog.look_for(ways);
     let ack = dialog.ack(dialog.local_cseq, identity, tokens);
     dialog.skip(FORGOTTEN);

@@ -51,6 +51,9 @@ impl Leg {
                 self.reply_with(desk, tx, response);
             }
             Method::Refer => self.their_refer(desk, tx, request, path, to),
+            Method::Subscribe | Method::Publish if is_bad_event(&request) => {
+                self.reply_with(desk, tx, bad_event(&request));
+            }
             Method::Other(_) => self.reply(desk, tx, &request, 501),
             Method::Ack
             | Method::Cancel
@@ -160,4 +163,20 @@ impl Leg {
             terms.write(&mut response.headers);
         }
     }
+}
+
+/// The one event package that we have (RFC 3515 §3).
+const EVENTS: &str = "refer";
+
+/// Whether a SUBSCRIBE or PUBLISH is about a package that we do not have, or does not say about which.
+pub(crate) fn is_bad_event(request: &Request) -> bool {
+    let event = request.headers.text(&Name::Event).unwrap_or_default();
+    !event.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENTS)
+}
+
+/// The refusal that it is owed (RFC 6665 §8.2.1, RFC 3903 §6), with what there is instead (§8.2.2).
+pub(crate) fn bad_event(request: &Request) -> Response {
+    let mut response = Response::to(request, 489);
+    response.headers.push(Name::AllowEvents, EVENTS);
+    response
 }

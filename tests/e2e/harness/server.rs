@@ -160,6 +160,15 @@ impl<'l> Server<'l> {
         eventually(&format!("{name} is {value}"), || (self.metric(name) == value).then_some(()));
     }
 
+    /// What `dialtone contacts` prints.
+    pub fn contacts(&self) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dialtone"));
+        command.arg("contacts").arg("--config").arg(conf("dialtone.toml")).arg("--data").arg(&self.data);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// The call records that are written, oldest first.
     pub fn records(&self) -> Vec<Cdr> {
         let page = RecordReader::in_data_dir(&self.data).page(Stream::Cdr, 100_000, None).unwrap();

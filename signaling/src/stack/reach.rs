@@ -1,0 +1,243 @@
+//! On which way a binding is reached, and whether it is.
+//!
+//! A flow is the only way to its binding (RFC 5626 §5.3); proxies of its Path come first (RFC 3327 §5.1); otherwise
+//! it is the way that its REGISTER came while that stands, and its contact after that.
+
+use std::time::Duration;
+
+use dialtone_core::endpoint::ContactChange;
+use dialtone_core::{ContactId, LegId, Now};
+
+use super::{SipOutput, Stack};
+use crate::message::{Method, Name, NameAddr, RawUri, Request, Scheme, Uri};
+use crate::registrar::{Binding, Nat, ReachPolicy};
+use crate::transaction::TxId;
+use crate::ua::{Leg, State, next_hop};
+use crate::wire::{FlowId, Path, Transport};
+
+/// A way to a binding, and what a request must say on it.
+pub(super) struct Way {
+    pub contact: ContactId,
+    pub path: Path,
+    pub uri: RawUri,
+    pub routes: Vec<String>,
+    /// Whether it is the only way, whatever the phone's contact says.
+    pub at_source: bool,
+}
+
+impl Stack {
+    /// How an extension is reached.
+    pub(super) fn policy(&self, endpoint: &str) -> Option<&ReachPolicy> {
+        self.subscribers.by_number.get(endpoint).map(|subscriber| &subscriber.reach)
+    }
+
+    /// How to reach a binding; `None` when there is no way, or none that its extension may use.
+    pub(super) fn way_to(&self, endpoint: &str, binding: &Binding) -> Option<Way> {
+        let target = binding.uri.parse().ok()?;
+        let (mut uri, mut routes) = (binding.uri.clone(), binding.routes.clone());
+        let proxy = routes.first().and_then(|first| NameAddr::parse(first).ok()).map(|first| first.uri);
+        let path = match &proxy {
+            Some(proxy) => self.path_to_proxy(proxy, binding)?,
+            None => self.path_to_phone(&target, binding)?,
+        };
+        if let Some(proxy) = proxy.filter(|proxy| !proxy.is_loose()) {
+            // RFC 3261 §16.6 step 6: a strict router wants to be addressed itself, and the target last.
+            routes.remove(0);
+            routes.push(format!("<{uri}>"));
+            uri = RawUri::from(proxy);
+        }
+        let allowed = self.policy(endpoint).is_none_or(|policy| policy.allows(path.transport));
+        allowed.then_some(Way {
+            contact: binding.contact,
+            path,
+            uri,
+            routes,
+            at_source: binding.reg_id.is_some() || binding.nat == Nat::Always,
+        })
+    }
+
+    fn path_to_phone(&self, target: &Uri, binding: &Binding) -> Option<Path> {
+        let stands = self.ways.stands(binding.path);
+        if binding.reg_id.is_some() || binding.nat == Nat::Always {
+            return stands.then_some(binding.path);
+        }
+        let transport = match Transport::named_by(target) {
+            // UDP is what a phone says that names nothing: it does not speak against its connection.
+            None | Some(Transport::Udp) if target.scheme != Scheme::Sips => binding.path.transport,
+            // Who came over TLS is not called in the clear.
+            Some(Transport::Tcp) if binding.path.transport == Transport::Tls => Transport::Tls,
+            named => named?,
+        };
+        if binding.nat == Nat::Never
+            && let Some(remote) = transport.address_of(target)
+            && (remote != binding.path.remote || !stands)
+        {
+            return self.ways.to(transport, remote, binding.path.local);
+        }
+        if transport == binding.path.transport && stands {
+            return Some(next_hop(target, &[], binding.path));
+        }
+        // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
+        let remote = match transport.is_reliable() {
+            false => next_hop(target, &[], binding.path).remote,
+            true => transport.address_of(target)?,
+        };
+        self.ways.to(transport, remote, binding.path.local)
+    }
+
+    /// The proxy nearest to us, at the address that it names, or else from where it sent the REGISTER.
+    fn path_to_proxy(&self, proxy: &Uri, binding: &Binding) -> Option<Path> {
+        let came = Some(binding.path).filter(|path| self.ways.stands(*path));
+        let Some(remote) = binding.path.transport.address_of(proxy) else { return came };
+        if let Some(path) =
+            came.filter(|path| path.transport.is_reliable() && path.remote.ip() == remote.ip())
+        {
+            return Some(path);
+        }
+        self.ways.to(binding.path.transport, remote, binding.path.local).or(came)
+    }
+
+    /// A connection is gone, and with it the only way to some.
+    pub(super) fn flow_down(&mut self, now: Now, flow: FlowId, out: &mut Vec<SipOutput>) {
+        self.ways.flows.remove(&flow);
+        for (endpoint, contact) in self.registrar.over(flow).to_vec() {
+            let binding = self.registrar.binding(&endpoint, contact);
+            if binding.is_some_and(|binding| self.way_to(&endpoint, binding).is_none()) {
+                self.way_failed(&endpoint, contact, out);
+                self.callers_of(now, contact, out);
+            }
+        }
+    }
+
+    /// Calls that were on their way to a contact whose connection broke.
+    fn callers_of(&mut self, now: Now, contact: ContactId, out: &mut Vec<SipOutput>) {
+        let over = |leg: &Leg| matches!(&leg.state, State::Calling(calling) if calling.goes_on_from(contact));
+        // Connections of flows break seldom, and branches that ring are few among legs.
+        let legs: Vec<LegId> = self.legs.iter().filter(|(_, leg)| over(leg)).map(|(id, _)| *id).collect();
+        for leg in legs {
+            self.next_way(now, leg, None, out);
+        }
+    }
+
+    /// A contact cannot be reached.
+    pub(super) fn way_failed(&mut self, endpoint: &str, contact: ContactId, out: &mut Vec<SipOutput>) {
+        if self.probes.lost(contact) {
+            reached(endpoint, contact, false, None, out);
+        }
+    }
+
+    /// Keeps an eye on what the registrar has changed.
+    pub(super) fn watch(
+        &mut self,
+        now: Now,
+        changes: &[ContactChange],
+        restored: bool,
+        out: &mut Vec<SipOutput>,
+    ) {
+        for change in changes {
+            match change {
+                ContactChange::Added { endpoint, contact, .. } => {
+                    let first = self.first_question(endpoint, restored);
+                    self.probes.watch(now.mono, endpoint, contact.id, first);
+                    let binding = self.registrar.binding(endpoint, contact.id);
+                    if restored && binding.is_some_and(|binding| self.way_to(endpoint, binding).is_none()) {
+                        self.way_failed(endpoint, contact.id, out);
+                    }
+                }
+                ContactChange::Refreshed { endpoint, contact, .. } => {
+                    let first = self.first_question(endpoint, false);
+                    if self.probes.heard(now.mono, *contact, first) {
+                        reached(endpoint, *contact, true, None, out);
+                    }
+                }
+                ContactChange::Removed { contact, .. } => self.probes.forget(*contact),
+                ContactChange::Reached { .. } => {}
+            }
+        }
+    }
+
+    /// A phone has just been heard, so that it is asked late in its interval; all those that a restart brought back
+    /// at once are spread over all of it.
+    fn first_question(&mut self, endpoint: &str, restored: bool) -> Option<Duration> {
+        let every = self.every(endpoint)?;
+        let part = if restored { every } else { every / 4 };
+        let spread = u32::try_from(part.as_millis()).unwrap_or(u32::MAX);
+        Some(every - part + Duration::from_millis(self.tokens.below(spread).into()))
+    }
+
+    fn every(&self, endpoint: &str) -> Option<Duration> {
+        self.policy(endpoint).map(|policy| policy.qualify).filter(|every| !every.is_zero())
+    }
+
+    /// Asks whoever is due.
+    pub(super) fn qualify(&mut self, now: Now, out: &mut Vec<SipOutput>) {
+        while let Some((endpoint, contact)) = self.probes.next(now.mono) {
+            let Some(every) = self.every(&endpoint) else { continue };
+            let way =
+                self.registrar.binding(&endpoint, contact).and_then(|found| self.way_to(&endpoint, found));
+            let Some(way) = way else {
+                if self.probes.no_way(now.mono, contact, Some(every)) {
+                    reached(&endpoint, contact, false, None, out);
+                }
+                continue;
+            };
+            let question = self.question(&endpoint, &way);
+            let tx = self.tx.send(now.mono, question, way.path, None, &mut self.tx_out);
+            self.probes.asked(now.mono, contact, tx);
+        }
+    }
+
+    /// RFC 3261 §11.1.
+    fn question(&mut self, endpoint: &str, way: &Way) -> Request {
+        let identity = &self.config.identity;
+        let mut from = identity.server();
+        from.set_tag(&self.tokens.tag());
+        let mut request = Request::new(Method::Options, way.uri.clone());
+        let headers = &mut request.headers;
+        headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()).to_string());
+        way.routes.iter().for_each(|route| headers.push(Name::Route, route));
+        headers.push(Name::MaxForwards, "70");
+        headers.push(Name::From, from.to_string());
+        headers.push(Name::To, identity.user(endpoint, "").to_string());
+        headers.push(Name::CallId, self.tokens.call_id());
+        headers.push(Name::CSeq, "1 OPTIONS");
+        headers.push(Name::Contact, identity.contact(way.path, None, &way.uri));
+        headers.push(Name::Accept, "application/sdp");
+        headers.push(Name::UserAgent, identity.agent());
+        request
+    }
+
+    /// A transaction that serves no leg is over: a question of ours, perhaps.
+    pub(super) fn questioned(&mut self, now: Now, tx: TxId, status: Option<u16>, out: &mut Vec<SipOutput>) {
+        if status.is_some_and(|status| status < 200) {
+            return;
+        }
+        let every = self.probes.whose(tx).cloned().and_then(|endpoint| self.every(&endpoint));
+        // RFC 5626 §7: a proxy that answers for a flow that is gone does not speak for the phone.
+        let answered = status.is_some_and(|status| status != 430);
+        let Some(verdict) = self.probes.done(now.mono, tx, answered, every) else { return };
+        let (endpoint, contact) = (&verdict.endpoint, verdict.contact);
+        if verdict.news || answered {
+            reached(endpoint, contact, verdict.reachable, verdict.round_trip, out);
+        }
+        if verdict.news && !verdict.reachable {
+            let path = self.registrar.binding(endpoint, contact).map(|binding| binding.path);
+            if let Some(path) = path.filter(|path| path.transport.is_reliable() && self.ways.stands(*path)) {
+                out.push(SipOutput::Close { flow: path.flow });
+            }
+        }
+        // Somebody may have waited for its place.
+        self.qualify(now, out);
+    }
+}
+
+fn reached(
+    endpoint: &str,
+    contact: ContactId,
+    reachable: bool,
+    round_trip: Option<Duration>,
+    out: &mut Vec<SipOutput>,
+) {
+    let endpoint = endpoint.to_owned();
+    out.push(SipOutput::Contact(ContactChange::Reached { endpoint, contact, reachable, round_trip }));
+}

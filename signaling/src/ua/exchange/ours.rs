@@ -1,0 +1,230 @@
+//! What we ask of the far end.
+
+use std::time::Duration;
+
+use dialtone_core::{Cause, HungUpBy, LegEvent};
+
+use super::super::Desk;
+use super::super::cause::cause_of;
+use super::super::leg::{Body, Leg, State};
+use super::{Asking, Wish};
+use crate::message::{Method, Name, Response};
+use crate::transaction::TxId;
+
+/// How often a change of ours is sent before the peer's "later" counts as "no".
+const TRIES_MAX: u32 = 5;
+
+/// The longest time that a peer may ask us to wait before the next try (RFC 3261 §14.2).
+const RETRY_AFTER_MAX: u32 = 10;
+
+impl Leg {
+    /// Asks for a change, or refreshes the session: by re-INVITE once the call is answered, by UPDATE before
+    /// (RFC 3311 §5.1) and where nothing changes.
+    pub(crate) fn ask(&mut self, desk: &mut Desk<'_>, wish: Wish, tries: u32) {
+        if let (Some(Asking::Sent { .. }), Wish::Offer(offer)) = (&self.exchange.asking, &wish) {
+            self.exchange.next = Some(offer.clone());
+            return;
+        }
+        match self.method_for(&wish) {
+            Some(method) => self.send_change(desk, method, wish, tries),
+            None if self.is_answered_soon() => {
+                // RFC 3261 §14.1: not while another INVITE of the dialog is in progress, either way.
+                let at = desk.now.mono + desk.tx.timing().t1;
+                self.exchange.later(wish, at, tries);
+            }
+            None => self.tell(desk, LegEvent::ModifyRefused { cause: Cause::FacilityNotImplemented }),
+        }
+    }
+
+    /// How a wish can be sent now.
+    fn method_for(&mut self, wish: &Wish) -> Option<Method> {
+        let undecided = self.exchange.asked.is_some();
+        let updates = self.peer.updates.then_some(Method::Update);
+        match &mut self.state {
+            State::Up(session) if session.is_quiet() && !undecided => match wish {
+                Wish::Refresh => updates.or(Some(Method::Invite)),
+                Wish::Offer(_) => Some(Method::Invite),
+            },
+            State::Offered(offered) if offered.is_agreed() && !offered.is_accepted() && !undecided => updates,
+            State::Calling(calling) if !undecided => {
+                updates.filter(|_| calling.forks.heard().is_some_and(|fork| fork.settled))
+            }
+            State::Up(_) | State::Offered(_) | State::Calling(_) | State::Gone => None,
+        }
+    }
+
+    /// Whether a re-INVITE will be possible in a moment.
+    fn is_answered_soon(&self) -> bool {
+        match &self.state {
+            State::Up(_) => true,
+            State::Offered(offered) => offered.is_accepted(),
+            State::Calling(_) | State::Gone => false,
+        }
+    }
+
+    fn send_change(&mut self, desk: &mut Desk<'_>, method: Method, wish: Wish, tries: u32) {
+        let dialog = match &mut self.state {
+            State::Offered(offered) => &mut offered.dialog,
+            State::Up(session) => &mut session.dialog,
+            State::Calling(calling) => match calling.forks.heard() {
+                Some(fork) => &mut fork.dialog,
+                None => return,
+            },
+            State::Gone => return,
+        };
+        dialog.look_for(desk.ways);
+        let mut request = dialog.request(method.clone(), desk.identity, desk.tokens);
+        let (path, target) = (dialog.path, dialog.target.clone());
+        let body = match &wish {
+            Wish::Offer(offer) => Some(self.sdp.offer(&desk.identity.described(offer, path))),
+            Wish::Refresh if method == Method::Invite => self.sdp.last().cloned(),
+            Wish::Refresh => None,
+        };
+        request.headers.push(Name::Contact, self.contact(desk, path, &target));
+        desk.identity.allow(&mut request.headers);
+        desk.identity.supported(&mut request.headers, self.reliability);
+        if let State::Up(session) = &self.state {
+            session.timer.write(&mut request.headers);
+        }
+        if let Some(body) = body {
+            request.set_body("application/sdp", body);
+        }
+        let tx = desk.tx.send(desk.now.mono, request, path, Some(self.id), desk.tx_out);
+        self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries: tries + 1 });
+    }
+
+    /// The far end says something about our change.
+    pub(crate) fn change_answered(&mut self, desk: &mut Desk<'_>, tx: TxId, response: &Response) {
+        if response.is_provisional() {
+            return;
+        }
+        let Some(Asking::Sent { method, wish, tries, .. }) = self.exchange.asking.take() else { return };
+        let now = desk.now.mono;
+        match response.status {
+            200..=299 => return self.change_granted(desk, tx, &method, &wish, response),
+            422 if tries < TRIES_MAX && self.timer().is_some_and(|timer| timer.raise(&response.headers)) => {
+                return self.ask(desk, wish, tries);
+            }
+            405 | 501 if method == Method::Update => {
+                self.peer.updates = false;
+                return self.ask(desk, wish, tries);
+            }
+            491 if tries < TRIES_MAX => {
+                // RFC 3261 §14.1: who chose the Call-ID waits 2.1 to 4 s, the other up to 2 s, in 10 ms steps.
+                let owns = match &self.state {
+                    State::Up(session) => session.owns_call_id,
+                    State::Calling(_) => true,
+                    State::Offered(_) | State::Gone => false,
+                };
+                let steps = if owns { 210 + desk.tokens.below(191) } else { desk.tokens.below(201) };
+                return self.exchange.later(wish, now + Duration::from_millis(u64::from(steps) * 10), tries);
+            }
+            500 | 503 if tries < TRIES_MAX => {
+                if let Some(wait) = retry_after(response) {
+                    return self.exchange.later(wish, now + wait.max(desk.tx.timing().t1), tries);
+                }
+            }
+            _ => {}
+        }
+        let cause = cause_of(response.status, &response.headers);
+        // RFC 3261 §12.2.1.2, RFC 4028 §10: the peer knows no such dialog, or does not answer any more.
+        if matches!(response.status, 408 | 481) && matches!(self.state, State::Up(_)) {
+            self.bye(desk, cause);
+            return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
+        }
+        self.change_refused(desk, &wish, cause);
+    }
+
+    fn change_granted(
+        &mut self,
+        desk: &mut Desk<'_>,
+        tx: TxId,
+        method: &Method,
+        wish: &Wish,
+        response: &Response,
+    ) {
+        self.peer.heed(&response.headers);
+        let (id, now) = (self.id, desk.now.mono);
+        let tag = response.to_tag();
+        if let Some(dialog) = self.dialog(&tag) {
+            let way = dialog.path;
+            dialog.refresh(response.headers.contact().ok(), way);
+        }
+        if let State::Up(session) = &mut self.state {
+            session.timer.granted(now, &response.headers);
+            if *method == Method::Invite {
+                let cseq = response.cseq().map_or(session.dialog.local_cseq, |cseq| cseq.number);
+                session.acknowledge(desk, id, tx, cseq);
+            }
+        }
+        match (self.read_body(&response.headers, &response.body), wish) {
+            (Body::Audio(description), _) => {
+                if let State::Calling(calling) = &mut self.state
+                    && let Some(fork) = calling.forks.heard()
+                {
+                    fork.answer = Some(description.clone());
+                }
+                self.tell(desk, LegEvent::Modified { description });
+            }
+            (Body::Empty | Body::Unusable(..), Wish::Offer(_)) => {
+                self.tell(desk, LegEvent::ModifyRefused { cause: Cause::IncompatibleDestination });
+            }
+            (Body::Empty | Body::Unusable(..), Wish::Refresh) => {}
+        }
+        self.ask_next(desk);
+    }
+
+    fn change_refused(&mut self, desk: &mut Desk<'_>, wish: &Wish, cause: Cause) {
+        let now = desk.now.mono;
+        match wish {
+            Wish::Offer(_) => self.tell(desk, LegEvent::ModifyRefused { cause }),
+            Wish::Refresh => {
+                if let Some(timer) = self.timer() {
+                    timer.refused(now);
+                }
+            }
+        }
+        self.ask_next(desk);
+    }
+
+    fn ask_next(&mut self, desk: &mut Desk<'_>) {
+        if let Some(offer) = self.exchange.next.take() {
+            self.ask(desk, Wish::Offer(offer), 0);
+        }
+    }
+
+    /// Nobody answered our change.
+    pub(crate) fn change_timed_out(&mut self, desk: &mut Desk<'_>, unreachable: bool) {
+        let Some(Asking::Sent { wish, .. }) = self.exchange.asking.take() else { return };
+        let cause = if unreachable { Cause::DestinationOutOfOrder } else { Cause::RecoveryOnTimer };
+        if matches!(self.state, State::Up(_)) {
+            self.bye(desk, cause);
+            return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::System });
+        }
+        self.change_refused(desk, &wish, cause);
+    }
+
+    /// Another phone took the call than the one that was asked to change.
+    pub(crate) fn forget_change(&mut self, desk: &mut Desk<'_>) {
+        if let Some(Asking::Sent { wish: Wish::Offer(_), .. }) = self.exchange.asking.take() {
+            self.tell(desk, LegEvent::ModifyRefused { cause: Cause::AnsweredElsewhere });
+        }
+    }
+
+    /// Sends what waited for its time.
+    pub(crate) fn ask_again(&mut self, desk: &mut Desk<'_>) {
+        let now = desk.now.mono;
+        let due = |asking: &mut Asking| matches!(asking, Asking::Later { at, .. } if *at <= now);
+        if let Some(Asking::Later { wish, tries, .. }) = self.exchange.asking.take_if(due) {
+            self.ask(desk, wish, tries);
+        }
+    }
+}
+
+/// How long a refusal asks us to wait, if that is not for ever.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers.text(&Name::RetryAfter)?;
+    let digits = text.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    let seconds: u32 = digits.parse().ok().filter(|seconds| *seconds <= RETRY_AFTER_MAX)?;
+    Some(Duration::from_secs(seconds.into()))
+}

@@ -1,0 +1,207 @@
+//! Phones that keep several flows to us: RFC 5626.
+
+use dialtone_core::Fact;
+use dialtone_core::event::DeviceState;
+use dialtone_signaling::message::{Name, Request};
+use dialtone_signaling::wire::Transport;
+
+use super::support::{Phone, World};
+
+/// The way in which a phone registers one of its flows.
+pub fn flow(instance: u32, reg_id: u32) -> impl Fn(&mut Request) {
+    move |request| {
+        let contact = request.headers.text(&Name::Contact).unwrap_or_default().to_owned();
+        let flow = format!("{contact};+sip.instance=\"<urn:uuid:{instance}>\";reg-id={reg_id}");
+        request.headers.set(Name::Contact, flow);
+        request.headers.set(Name::Supported, "path, outbound, gruu");
+        request.headers.set(Name::Expires, "3600");
+        // Each flow is a registration of its own.
+        let call_id = format!("{}-{reg_id}", request.call_id().unwrap_or_default());
+        request.headers.set(Name::CallId, call_id);
+    }
+}
+
+fn contacts(phone: &Phone) -> usize {
+    phone.last("200").headers().tokens(&Name::Contact).count()
+}
+
+fn over(world: &World, transport: Transport, port: u16) -> Phone {
+    world.phone_at("1002", transport, &format!("10.0.0.12:{port}"))
+}
+
+/// Bob's phone with two connections.
+fn two_flows(world: &World) -> [Phone; 2] {
+    let flows = [40001, 40002].map(|port| over(world, Transport::Tcp, port));
+    flows[0].register_with(flow(7, 1));
+    flows[1].register_with(flow(7, 2));
+    flows
+}
+
+/// RFC 5626 §6: a flow is one binding, known by instance and reg-id whatever its URI and connection.
+#[test]
+fn a_new_connection_takes_the_place_of_its_flow_and_of_no_other() {
+    let world = World::new();
+    let [first, second] = two_flows(&world);
+    assert_eq!((contacts(&first), contacts(&second), world.counts().stack.bindings), (1, 2, 2));
+    assert_eq!(second.header("200", Name::Require), "outbound");
+    // RFC 5626 §5.4
+    assert_eq!(second.header("200", Name::FlowTimer), "120");
+    let again = over(&world, Transport::Tcp, 40003);
+    again.register_with(flow(7, 1));
+    assert_eq!((contacts(&again), world.counts().stack.bindings), (2, 2));
+    again.register_with(|request| {
+        flow(7, 2)(request);
+        request.headers.set(Name::Expires, "0");
+    });
+    assert_eq!((contacts(&again), world.counts().stack.bindings), (1, 1));
+    let alice = world.registered("1001");
+    alice.invite("1002");
+    assert_eq!((first.got("INVITE").len(), again.got("INVITE").len()), (0, 1));
+    alice.cancel();
+    world.check_wire("flow_replaced");
+}
+
+/// RFC 5626 §6: both parameters make a flow, and only of a phone that says that it knows them.
+#[test]
+fn without_an_instance_or_outbound_there_is_no_flow() {
+    let world = World::new();
+    let bob = world.phone("1002");
+    bob.register_with(|request| {
+        let contact = format!("{};reg-id=1", request.headers.text(&Name::Contact).unwrap());
+        request.headers.set(Name::Contact, contact);
+        request.headers.set(Name::Supported, "outbound");
+    });
+    bob.register_with(|request| {
+        flow(7, 1)(request);
+        request.headers.remove(&Name::Supported);
+    });
+    assert_eq!(
+        (bob.header("200", Name::Require), bob.header("200", Name::FlowTimer)),
+        ("".into(), "".into())
+    );
+    assert!(!bob.header("200", Name::Contact).contains("reg-id"));
+    world.finish();
+}
+
+/// RFC 5626 §4.2.1: a registration is of one flow.
+#[test]
+fn two_flows_in_one_register_are_refused() {
+    let world = World::new();
+    let bob = world.phone("1002");
+    bob.register_with(|request| {
+        flow(7, 1)(request);
+        request.headers.push(Name::Contact, "<sip:b@10.0.0.12:5070>;+sip.instance=\"<urn:uuid:7>\";reg-id=2");
+    });
+    assert_eq!((bob.status(), world.counts().stack.bindings), (400, 0));
+    world.finish();
+}
+
+/// RFC 5626 §6: a proxy that does not keep the flow makes the flow useless.
+#[test]
+fn a_first_hop_that_keeps_no_flow_is_439() {
+    let world = World::new();
+    let proxy = world.phone("1002");
+    let through = |path: &'static str| {
+        proxy.register_with(|request| {
+            flow(7, 1)(request);
+            request.headers.push(Name::Via, "SIP/2.0/UDP 192.168.1.2:5060;branch=z9hG4bKphone");
+            request.headers.push(Name::Path, path);
+        });
+    };
+    through("<sip:10.0.0.12:5060;lr>");
+    assert_eq!(proxy.status(), 439);
+    through("<sip:token@10.0.0.12:5060;lr;ob>");
+    assert_eq!((proxy.status(), proxy.header("200", Name::Require)), (200, "outbound".into()));
+    assert_eq!(proxy.header("200", Name::FlowTimer), "", "that is the first hop's to say");
+    world.finish();
+}
+
+/// RFC 5626 §7: one flow of an instance at a time, and the next when the connection of the first is gone.
+#[test]
+fn a_killed_connection_leaves_the_other() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let [first, second] = two_flows(&world);
+    alice.invite("1002");
+    assert_eq!((first.got("INVITE").len(), second.got("INVITE").len()), (1, 0), "one bell");
+    alice.cancel();
+    world.advance(40_000);
+    world.flow_down(101);
+    assert_eq!(world.counts().stack.unreachable, 1);
+    alice.invite("1002");
+    assert_eq!((first.got("INVITE").len(), second.got("INVITE").len()), (1, 1));
+    second.answer();
+    alice.ack();
+    alice.bye();
+    world.check_wire("flow_killed");
+}
+
+/// RFC 5626 §5.3: a proxy whose flow is gone says 430; a flow that cannot take the request is gone too.
+#[test]
+fn a_flow_that_fails_is_followed_by_the_next() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let [first, second] = two_flows(&world);
+    first.register_with(flow(7, 1));
+    alice.invite("1002");
+    let (asked, other) = if first.is_asked() { (&first, &second) } else { (&second, &first) };
+    asked.respond(100);
+    asked.respond(430);
+    assert!(other.is_asked());
+    let (before, after) = (asked.last("INVITE"), other.last("INVITE"));
+    assert_eq!(before.call_id(), after.call_id());
+    assert_eq!((before.cseq().unwrap().number, after.cseq().unwrap().number), (1, 2));
+    other.ring();
+    other.answer();
+    alice.ack();
+    alice.bye();
+    assert_eq!(world.cdrs().len(), 1);
+    world.check("flow_failed");
+}
+
+/// RFC 5626 §7: what a phone answers, it answers for all of its flows.
+#[test]
+fn a_refusal_is_not_asked_for_twice() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let [first, second] = two_flows(&world);
+    alice.invite("1002");
+    let asked = if first.is_asked() { &first } else { &second };
+    asked.respond(486);
+    assert_eq!((alice.status(), first.got("INVITE").len() + second.got("INVITE").len()), (486, 1));
+    world.finish();
+}
+
+/// RFC 5626 §7: the connection breaks while the INVITE is on its way.
+#[test]
+fn a_connection_that_breaks_before_anything_is_heard_is_followed_by_the_next() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let [first, second] = two_flows(&world);
+    alice.invite("1002");
+    let down = if first.is_asked() { 101 } else { 102 };
+    world.flow_down(down);
+    assert!(first.is_asked() && second.is_asked());
+    alice.cancel();
+    world.finish();
+}
+
+/// RFC 5626 §5.3: nobody can be called back over a flow that is gone, so the phone is not there.
+#[test]
+fn a_phone_without_a_flow_is_unavailable_until_it_is_back() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let [_first, _second] = two_flows(&world);
+    world.flow_down(101);
+    world.flow_down(102);
+    let gone = Fact::DeviceStateChanged { endpoint: "1002".into(), state: DeviceState::Unavailable };
+    assert!(world.facts().contains(&gone));
+    alice.invite("1002");
+    assert_eq!(alice.status(), 480);
+    let again = over(&world, Transport::Tcp, 40003);
+    again.register_with(flow(7, 2));
+    alice.invite("1002");
+    assert!(again.is_asked());
+    alice.cancel();
+    world.finish();
+}
