@@ -26,8 +26,18 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn seeds(target: &str) -> Vec<Vec<u8>> {
-    files(&fuzz("seeds").join(target)).iter().map(|file| fs::read(file).unwrap()).collect()
+/// The seeds of a target, and what else there is of its kind.
+fn seed_files(target: &str) -> Vec<PathBuf> {
+    let mut found = files(&fuzz("seeds").join(target));
+    if target == "sip_message" {
+        let torture = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/torture"));
+        found.extend(torture.into_iter().filter(|file| file.extension().is_some_and(|end| end == "sip")));
+    }
+    found
+}
+
+fn seeds(files: &[PathBuf]) -> Vec<Vec<u8>> {
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
 #[test]
@@ -42,7 +52,7 @@ fn every_target_has_seeds_and_is_tried_here() {
     assert_eq!(names("fuzz_targets"), known);
     assert_eq!(names("seeds"), known);
     for (name, _) in checks::CHECKS {
-        let seeds = seeds(name);
+        let seeds = seeds(&files(&fuzz("seeds").join(name)));
         assert!(seeds.len() >= 5, "{name} has {} seeds", seeds.len());
         assert!(
             seeds.iter().all(|seed| seed.len() <= SEED_MAX),
@@ -54,7 +64,7 @@ fn every_target_has_seeds_and_is_tried_here() {
 #[test]
 fn seeds_hold() {
     for (name, check) in checks::CHECKS {
-        for file in files(&fuzz("seeds").join(name)) {
+        for file in seed_files(name) {
             // The name of the file is what the reader of a panic wants to know.
             println!("{}", file.display());
             check(&fs::read(file).unwrap());
@@ -111,7 +121,7 @@ proptest! {
     #[test]
     fn damaged_seeds_hold(damage in prop::collection::vec(damage(), 16)) {
         for (name, check) in checks::CHECKS {
-            let seeds = seeds(name);
+            let seeds = seeds(&seed_files(name));
             for damage in &damage {
                 check(&damage.to(&seeds));
             }

@@ -47,6 +47,8 @@ mod reliable;
 mod timers;
 #[path = "ladder/tls.rs"]
 mod tls;
+#[path = "ladder/torture.rs"]
+mod torture;
 #[path = "ladder/transfer_failures.rs"]
 mod transfer_failures;
 #[path = "ladder/transfers.rs"]

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use bytes::Bytes;
 use dialtone_signaling::message::{Message, Name, NameAddr, Uri, Via, content_length, head_end};
+use dialtone_signaling::sdp::CONTENT_TYPE;
 use dialtone_signaling::wire::Transport;
 
 /// Whom a message is supposed to come from.
@@ -57,7 +58,11 @@ fn views(message: &Message) {
     }
     let _ =
         (headers.call_id(), headers.cseq(), headers.contacts(), headers.max_forwards(), headers.expires());
-    let _ = (headers.routes(&Name::Route), headers.has_content_type("application/sdp"));
+    let _ = (headers.routes(&Name::Route), headers.accepts(CONTENT_TYPE));
+    let found = headers.content(message.body(), CONTENT_TYPE);
+    if headers.is_plain(CONTENT_TYPE) && !message.body().is_empty() {
+        assert_eq!(found, Ok(Some(Bytes::clone(message.body()))));
+    }
     for auth in headers.auth(&Name::Authorization) {
         assert_eq!(auth.to_string().parse(), Ok(auth));
     }

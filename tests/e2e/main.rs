@@ -11,6 +11,9 @@
 )]
 
 mod harness;
+#[path = "../support/torture.rs"]
+#[allow(dead_code, reason = "the ladders use the rest")]
+mod torture_cases;
 
 mod applications;
 mod baresip_calls;
@@ -23,4 +26,5 @@ mod register;
 mod sipp_calls;
 mod stopping;
 mod tls;
+mod torture;
 mod transfers;

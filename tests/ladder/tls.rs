@@ -56,6 +56,41 @@ fn a_caller_of_a_sips_uri_is_told_a_sips_contact() {
     world.check("tls_sips_dialed");
 }
 
+/// A request of `phone` that says where it listens, over the connection that it has now.
+fn claims(phone: &Phone, address: &str) {
+    phone.invite_with("7777", |request| {
+        let mut via = request.via().unwrap().clone();
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        (via.host, via.port) = (address.ip().into(), Some(address.port()));
+        via.params.set_flag("alias");
+        request.headers.set_top(&Name::Via, via.to_string());
+    });
+    assert_eq!(phone.status(), 404, "it is who it says, and nobody has that number");
+}
+
+/// RFC 5923 §6: the alias of a phone that proved who it is makes its new connection that of its contact; what
+/// another account claims does not.
+#[test]
+fn a_phone_that_is_back_is_called_over_its_new_connection() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let bob = world.phone_at("1002", Transport::Tls, "10.0.0.12:40002");
+    bob.register_with(|request| request.headers.set(Name::Contact, "<sips:1002@10.0.0.12>"));
+    world.flow_down(101);
+    let carol = world.phone_at("1003", Transport::Tls, "10.0.0.12:40003");
+    claims(&carol, "10.0.0.12:5061");
+    let back = world.phone_at("1002", Transport::Tls, "10.0.0.12:40004");
+    let listener = world.phone_at("1002", Transport::Tls, "10.0.0.12:5061");
+    alice.invite("1002");
+    assert_eq!((carol.got("INVITE").len(), listener.got("INVITE").len()), (0, 1), "carol is not bob");
+    listener.respond(486);
+
+    claims(&back, "10.0.0.12:5061");
+    alice.invite("1002");
+    assert_eq!((back.got("INVITE").len(), listener.got("INVITE").len()), (1, 1));
+    back.respond(486);
+}
+
 /// RFC 3261 §18.2.2, §26.2.2: without its connection the phone is called where it listens for TLS, and the port of
 /// TLS is 5061.
 #[test]

@@ -43,9 +43,12 @@ impl Inner {
                 let tag = to.tag().unwrap_or_else(|| panic!("a tag: {message}"));
                 let invites = cseq.method == Method::Invite;
                 if invites && transport == Transport::Udp {
-                    let branch = response.via().unwrap().branch().unwrap().to_owned();
+                    let via = response.via().unwrap();
+                    let branch = via.branch().filter(|_| via.has_cookie());
+                    // Peers of RFC 2543 have none; what they have is the call (§17.2.3).
+                    let key = branch.unwrap_or_else(|| response.call_id().unwrap()).to_owned();
                     let (last, at) =
-                        self.tags.insert(branch, (tag.to_owned(), self.now.mono)).unwrap_or_default();
+                        self.tags.insert(key, (tag.to_owned(), self.now.mono)).unwrap_or_default();
                     // As long as its transaction lasts at least: T4 after the ACK.
                     let same = last == tag || self.now.mono.since(at) >= Duration::from_secs(5);
                     assert!(same || last.is_empty(), "one tag for all answers to an INVITE: {message}");

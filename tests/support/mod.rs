@@ -7,6 +7,7 @@ mod picture;
 mod sdp;
 mod set;
 mod site;
+pub mod torture;
 mod world;
 
 pub use phone::Phone;

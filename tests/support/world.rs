@@ -48,7 +48,7 @@ pub struct Inner {
     pub persist_held: Option<Vec<PersistToken>>,
     measures: bool,
     next_port: u32,
-    /// Our tag by branch of the INVITE that we answered, and when.
+    /// Our tag by branch, or Call-ID, of the INVITE that we answered, and when.
     pub tags: HashMap<String, (String, Mono)>,
 }
 

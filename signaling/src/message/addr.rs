@@ -88,8 +88,9 @@ fn address(input: &str) -> Parsed<'_, (Option<String>, Uri)> {
         let name = name.map(str::trim_ascii).filter(|name| !name.is_empty());
         return Ok((rest, (name.map(str::to_owned), uri)));
     }
-    // Parameters after a bare URI are the header's (RFC 3261 §20.10).
-    let bare = take_while1(|c| !matches!(c, ';' | ',' | ' ' | '\t'));
+    // Parameters after a bare URI are the header's; a URI with a question mark must not be bare (RFC 3261 §20.10),
+    // for nobody knows whose what follows is.
+    let bare = take_while1(|c| !matches!(c, ';' | ',' | '?' | ' ' | '\t'));
     map_opt(bare, |text| Uri::parse(text).ok()).map(|uri| (None, uri)).parse(input)
 }
 

@@ -126,7 +126,8 @@ impl ParseError {
             answer.headers.copy(&name, &echoed);
         }
         answer.tag_to(|| stateless_tag(&echoed));
-        Some(answer)
+        // What nobody could read again is no answer.
+        answer.headers.iter().all(|header| header.printed_len() <= LINE_MAX).then_some(answer)
     }
 }
 

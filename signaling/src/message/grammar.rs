@@ -101,6 +101,13 @@ pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Where the first element of a list ends: at a comma or at the end of the value.
 pub(crate) fn element_end(value: &[u8]) -> usize {
+    let end = find_element_end(value);
+    #[cfg(test)]
+    super::work::look(end);
+    end
+}
+
+fn find_element_end(value: &[u8]) -> usize {
     let (mut in_quotes, mut in_angles, mut escaped) = (false, false, false);
     for (at, byte) in value.iter().enumerate() {
         match byte {

@@ -28,6 +28,11 @@ impl Header {
     pub fn new(name: Name, value: impl Into<Value>) -> Self {
         Header { name, value: value.into().into_bytes() }
     }
+
+    /// Bytes of its line when it is printed, without the line end.
+    pub(super) fn printed_len(&self) -> usize {
+        self.name.as_str().len() + ": ".len() + self.value.len()
+    }
 }
 
 /// Header lines in the order in which they stand in the message. Clones share them until one is changed.

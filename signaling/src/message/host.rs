@@ -28,7 +28,7 @@ pub enum Host {
 impl Host {
     /// From text without a port: a name, an IPv4 address, an IPv6 address with or without brackets.
     pub fn parse(text: &str) -> Option<Host> {
-        if let Ok(address) = text.parse::<Ipv6Addr>() {
+        if let Some(address) = ipv6(text) {
             return Some(Host::V6(address));
         }
         match host(text) {
@@ -87,12 +87,23 @@ impl Print for Host {
     }
 }
 
+/// An IPv6 address. Of the three colons that the grammar of RFC 3261 puts before an IPv4 address at its end, one
+/// is too many and forgiven (RFC 5118 §4.10).
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (groups, last) = text.split_once(":::")?;
+    let last: Ipv4Addr = last.parse().ok()?;
+    format!("{groups}::{last}").parse().ok()
+}
+
 /// A host. Underscores are forgiven: local names have them.
 pub(crate) fn host(input: &str) -> Parsed<'_, Host> {
     let in_brackets = delimited(tag("["), take_while1(|c| c != ']'), tag("]"));
     let name = take_while1(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
     alt((
-        map(map_opt(in_brackets, |text: &str| text.parse().ok()), Host::V6),
+        map(map_opt(in_brackets, ipv6), Host::V6),
         map(name, |text: &str| match text.parse() {
             Ok(address) => Host::V4(address),
             Err(_) => Host::Domain(text.to_owned()),
@@ -131,6 +142,11 @@ mod tests {
             ("[2001:DB8::1]", Some("[2001:db8::1]")),
             ("2001:db8::1", Some("[2001:db8::1]")),
             ("192.0.2.300", Some("192.0.2.300")),
+            ("[2001:db8::192.0.2.1]", Some("[2001:db8::c000:201]")),
+            ("[2001:db8:::192.0.2.1]", Some("[2001:db8::c000:201]")),
+            ("[2001:db8::::192.0.2.1]", None),
+            ("[2001:db8:::1]", None),
+            ("[2001:db8::1:::192.0.2.1]", None),
             ("[::1", None),
             ("[fe80::1%eth0]", None),
             ("", None),

@@ -29,7 +29,10 @@ impl<'a> Lines<'a> {
     /// The physical line at `from`: its text's end, and where the next line starts.
     fn physical(&self, from: usize) -> (usize, usize) {
         let rest = self.message.get(from..).unwrap_or_default();
-        match rest.iter().position(|byte| *byte == b'\n') {
+        let end = rest.iter().position(|byte| *byte == b'\n');
+        #[cfg(test)]
+        super::work::look(end.map_or(rest.len(), |end| end + 1));
+        match end {
             Some(0) => (from, from + 1),
             Some(at) if rest.get(at - 1) == Some(&b'\r') => (from + at - 1, from + at + 1),
             Some(at) => (from + at, from + at + 1),

@@ -6,8 +6,8 @@
 //! [`Request::check`] then says whether a request can be handled, and typed views
 //! ([`Headers::via`], [`Headers::from`] …) parse a header when it is first asked for.
 //!
-//! Deliberately not here: framing of streams beyond [`head_end`] and [`content_length`], multipart
-//! bodies, and any rule of a transaction or a dialog.
+//! Deliberately not here: framing of streams beyond [`head_end`] and [`content_length`], the content
+//! encodings of bodies, and any rule of a transaction or a dialog.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod addr;
 mod auth_params;
 mod body;
 mod check;
+mod content;
 mod cseq;
 mod error;
 mod grammar;
@@ -36,6 +37,8 @@ mod uri;
 mod value;
 mod via;
 mod views;
+#[cfg(test)]
+mod work;
 mod write;
 
 use std::borrow::Cow;
@@ -47,12 +50,13 @@ pub use addr::{ContactList, NameAddr};
 pub use auth_params::{AuthParam, AuthParams};
 pub use body::Body;
 pub use check::Invalid;
+pub use content::ContentError;
 pub use cseq::CSeq;
 pub use error::{Fault, ParseError};
 pub use grammar::Malformed;
 pub use headers::{Header, Headers};
 pub use host::Host;
-pub use limits::{ELEMENTS_MAX, HEADERS_MAX, LINE_MAX, MESSAGE_MAX, PARAMS_MAX};
+pub use limits::{ELEMENTS_MAX, HEADERS_MAX, LINE_MAX, MESSAGE_MAX, PARAMS_MAX, PARTS_DEPTH_MAX, PARTS_MAX};
 pub use lines::head_end;
 pub use method::Method;
 pub use name::Name;
@@ -106,7 +110,7 @@ impl Message {
     pub fn read(&self) {
         let headers = self.headers();
         let _ = (headers.via(), headers.from(), headers.to(), headers.contact(), headers.cseq());
-        if !self.body().is_empty() && headers.has_content_type(crate::sdp::CONTENT_TYPE) {
+        if !self.body().is_empty() && headers.is_plain(crate::sdp::CONTENT_TYPE) {
             let _ = self.body().sdp();
         }
     }

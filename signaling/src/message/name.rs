@@ -47,7 +47,7 @@ macro_rules! names {
         }
 
         #[cfg(test)]
-        const KNOWN: &[(&str, &[u8], &[&[u8]], Name)] =
+        pub(super) const KNOWN: &[(&str, &[u8], &[&[u8]], Name)] =
             &[$(($text, $lower, &[$($compact)?], Name::$variant),)*];
     };
 }

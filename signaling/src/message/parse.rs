@@ -73,6 +73,8 @@ pub fn content_length(head: &[u8]) -> Result<Option<usize>, Fault> {
 /// A header line's name and value, still folded. A name is a token; blanks alone may stand between it
 /// and the colon (RFC 3261 §7.3.1), so that no reader sees a header where we see none.
 pub(super) fn header_name(line: &[u8]) -> Option<(Name, &[u8])> {
+    #[cfg(test)]
+    super::work::look(line.len());
     let name = take_while1(|byte| is_token(char::from(byte)));
     let blanks = take_while(|byte| matches!(byte, b' ' | b'\t'));
     let colon: Piece<'_, _> = separated_pair(name, (blanks, mark(':')), rest).parse(line);
@@ -147,12 +149,7 @@ fn head(datagram: &Bytes, lines: &mut Lines<'_>) -> Result<(Headers, Bytes), Fau
         if line.text.len() > LINE_MAX {
             return Err(Fault::HeaderTooLong(line.text.len()));
         }
-        let (name, value) = header_name(line.text).ok_or(Fault::HeaderLine(headers.len() + 1))?;
-        let value = if line.folded { unfold(value) } else { datagram.slice_ref(value) };
-        // A CR that ends no line would end one for another reader.
-        if value.contains(&b'\r') {
-            return Err(Fault::HeaderLine(headers.len() + 1));
-        }
+        let (name, value) = header_line(datagram, line).ok_or(Fault::HeaderLine(headers.len() + 1))?;
         if name != Name::ContentLength {
             counted += 1;
         } else if length.replace(declared(&value)?).is_some() {
@@ -161,10 +158,23 @@ fn head(datagram: &Bytes, lines: &mut Lines<'_>) -> Result<(Headers, Bytes), Fau
         if counted > HEADERS_MAX {
             return Err(Fault::TooManyHeaders);
         }
-        headers.push(Header { name, value });
+        let header = Header { name, value };
+        // What is compact must be short enough to be printed, too.
+        if header.printed_len() > LINE_MAX {
+            return Err(Fault::HeaderTooLong(header.printed_len()));
+        }
+        headers.push(header);
     }
     let rest = datagram.slice(lines.body.ok_or(Fault::NoEnd)?..);
     Ok((headers.into(), body(rest, length)?))
+}
+
+/// A header line of `message`, unfolded.
+pub(super) fn header_line(message: &Bytes, line: Line<'_>) -> Option<(Name, Bytes)> {
+    let (name, value) = header_name(line.text)?;
+    let value = if line.folded { unfold(value) } else { message.slice_ref(value) };
+    // A CR that ends no line would end one for another reader.
+    (!value.contains(&b'\r')).then_some((name, value))
 }
 
 /// The body as Content-Length says; without it, all of the rest (RFC 3261 §18.3).

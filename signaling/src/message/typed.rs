@@ -10,6 +10,7 @@ use super::grammar::Malformed;
 use super::headers::Headers;
 use super::limits::ELEMENTS_MAX;
 use super::name::Name;
+use super::uri::Uri;
 use super::via::Via;
 use super::{Message, Request, Response};
 
@@ -48,7 +49,7 @@ impl Headers {
     }
 
     /// Every element of a list through one parser. More than [`ELEMENTS_MAX`] are malformed.
-    fn list<T>(
+    pub(super) fn list<T>(
         &self,
         name: &Name,
         parse: impl Fn(&str) -> Result<T, Malformed>,
@@ -134,9 +135,9 @@ impl Headers {
     /// Whether the media type of the body, without its parameters, is this one (`application/sdp`, in lower
     /// case), or is not said.
     pub fn has_content_type(&self, kind: &str) -> bool {
-        let Some(said) = self.text(&Name::ContentType) else { return true };
-        let said = said.split(';').next().unwrap_or_default().bytes();
-        said.filter(|byte| !byte.is_ascii_whitespace()).map(|byte| byte.to_ascii_lowercase()).eq(kind.bytes())
+        let Some(said) = self.get(&Name::ContentType) else { return true };
+        let said = said.split(|byte| *byte == b';').next().unwrap_or_default().iter();
+        said.filter(|byte| !byte.is_ascii_whitespace()).map(u8::to_ascii_lowercase).eq(kind.bytes())
     }
 
     /// The challenges or credentials of this name, a line each; lines that are malformed are left out.
@@ -151,6 +152,8 @@ fn parse_with<T>(
     value: &[u8],
     parse: impl Fn(&str) -> Result<T, Malformed>,
 ) -> Result<T, HeaderError> {
+    #[cfg(test)]
+    super::work::look(value.len());
     let text: Cow<'_, str> = String::from_utf8_lossy(value);
     parse(&text).map_err(|Malformed(_)| HeaderError::Malformed(name.clone()))
 }
@@ -217,6 +220,15 @@ impl Request {
     /// To.
     pub fn to(&self) -> Result<&NameAddr, HeaderError> {
         self.headers.to()
+    }
+
+    /// Where requests go within the dialog that this one makes (RFC 3261 §12.1.1): to its Contact. Peers of RFC 2543
+    /// need not have one; they are reached at the address in From (RFC 4475 §3.4.1).
+    pub fn dialog_target(&self) -> Result<Cow<'_, Uri>, HeaderError> {
+        match self.contact() {
+            Err(HeaderError::Missing(_)) if !self.via()?.has_cookie() => Ok(self.from()?.uri.as_target()),
+            contact => Ok(contact?.uri.as_target()),
+        }
     }
 
     /// Max-Forwards, [`MAX_FORWARDS_DEFAULT`] when there is none.

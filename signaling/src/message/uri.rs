@@ -103,6 +103,18 @@ impl Uri {
         uri.ok_or(wrong)
     }
 
+    /// The same as it may stand in a request line: without headers and without `method` (RFC 3261 §19.1.1, §19.1.5).
+    /// Headers that a peer hides in an address are not honored: they could make us say anything to anybody.
+    pub fn as_target(&self) -> Cow<'_, Uri> {
+        if self.headers.is_none() && !self.params.has("method") {
+            return Cow::Borrowed(self);
+        }
+        let mut target = self.clone();
+        target.headers = None;
+        target.params.remove("method");
+        Cow::Owned(target)
+    }
+
     /// The user with its escapes undone; for `tel:` the number without its visual separators
     /// (RFC 3966 §5.1.1).
     pub fn user_decoded(&self) -> Option<Cow<'_, str>> {

@@ -52,10 +52,11 @@ impl Via {
         self.params.get("branch").filter(|branch| !branch.is_empty())
     }
 
-    /// Whether the branch is one of RFC 3261 and so identifies the transaction (§17.2.3).
+    /// Whether the branch is one of RFC 3261 and so identifies the transaction (§17.2.3). The cookie alone
+    /// tells no two transactions apart (RFC 4475 §3.2.1).
     pub fn has_cookie(&self) -> bool {
-        let start = self.branch().and_then(|branch| branch.get(..MAGIC_COOKIE.len()));
-        start.is_some_and(|start| start.eq_ignore_ascii_case(MAGIC_COOKIE))
+        let parts = self.branch().and_then(|branch| branch.split_at_checked(MAGIC_COOKIE.len()));
+        parts.is_some_and(|(start, rest)| start.eq_ignore_ascii_case(MAGIC_COOKIE) && !rest.is_empty())
     }
 
     /// Where the request really came from; `None` also when it is no address.

@@ -10,6 +10,7 @@ mod changes;
 mod gruu;
 mod policy;
 mod probes;
+mod reuse;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

@@ -3,6 +3,7 @@
 //! A flow is the only way to its binding (RFC 5626 §5.3); proxies of its Path come first (RFC 3327 §5.1); otherwise
 //! it is the way that its REGISTER came while that stands, and its contact after that.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use dialtone_core::endpoint::ContactChange;
@@ -34,7 +35,11 @@ impl Stack {
     /// How to reach a binding; `None` when there is no way, or none that its extension may use.
     pub(super) fn way_to(&self, endpoint: &str, binding: &Binding) -> Option<Way> {
         let target = binding.uri.parse().ok()?;
-        let (mut uri, mut routes) = (binding.uri.clone(), binding.routes.clone());
+        let mut uri = match target.as_target() {
+            Cow::Borrowed(_) => binding.uri.clone(),
+            Cow::Owned(target) => RawUri::from(target),
+        };
+        let mut routes = binding.routes.clone();
         let proxy = routes.first().and_then(|first| NameAddr::parse(first).ok()).map(|first| first.uri);
         let path = match &proxy {
             Some(proxy) => self.path_to_proxy(proxy, binding)?,

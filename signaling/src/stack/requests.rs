@@ -9,6 +9,7 @@ use super::{SipOutput, Stack, received};
 use crate::auth::challenge;
 use crate::message::{MAX_FORWARDS_DEFAULT, Method, Name, Request, Response, Via};
 use crate::registrar::{Changes, Nat, Registration};
+use crate::sdp::CONTENT_TYPE;
 use crate::transaction::{Lookup, TxId};
 use crate::ua::{Body, Dialog, Leg, Offered, State, admit, bad_event, is_bad_event};
 use crate::wire::{Credentials, Path};
@@ -117,7 +118,12 @@ impl Stack {
             Ok(account) if request.method == Method::Register => {
                 self.register(now, tx, &request, account, path, out);
             }
-            Ok(account) => self.invite(now, tx, request, account, path, out),
+            Ok(account) => {
+                if let Ok(via) = request.via() {
+                    self.registrar.reuse(&account, &via, path, |way| self.ways.stands(way));
+                }
+                self.invite(now, tx, request, account, path, out);
+            }
         }
     }
 
@@ -232,7 +238,7 @@ impl Stack {
             // Nobody calls under another's number.
             return self.respond(now, tx, Response::to(&invite, 403).with_reason("From Is Not The Account"));
         }
-        if invite.headers.contact().is_err() {
+        if invite.dialog_target().is_err() {
             return self.respond(
                 now,
                 tx,
@@ -259,6 +265,10 @@ impl Stack {
             None if is_gruu => return self.respond(now, tx, Response::to(&invite, 404)),
             None => (uri.user_decoded().map(|user| user.into_owned()).unwrap_or_default(), None),
         };
+        if !invite.headers.accepts(CONTENT_TYPE) {
+            // RFC 4475 §3.3.15: whatever we answered, the caller could not read it.
+            return self.respond(now, tx, Response::to(&invite, 406));
+        }
         let subscriber = self.subscribers.by_number.get(&account);
         let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
         let admitted = match admit(&self.config.calls, reliability, &invite) {
@@ -284,12 +294,7 @@ impl Stack {
             Body::Empty => None,
             Body::Audio(description) => Some(description),
             Body::Unusable(status, why) => {
-                let mut response = Response::to(&invite, status);
-                response.headers.push(Name::Warning, self.config.identity.warning(why));
-                if status == 415 {
-                    response.headers.push(Name::Accept, "application/sdp"); // RFC 3261 §21.4.13
-                }
-                return self.respond(now, tx, response);
+                return self.respond(now, tx, self.config.identity.unusable(&invite, status, why));
             }
         };
         let journey = Journey { hops: invite.max_forwards().unwrap_or(MAX_FORWARDS_DEFAULT) };

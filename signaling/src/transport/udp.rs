@@ -13,7 +13,7 @@ use super::gate::{Admission, Answer};
 use super::hub::Hub;
 use super::sink::Class;
 use super::stun;
-use crate::message::{LINE_MAX, Message};
+use crate::message::Message;
 use crate::wire::{FlowId, Path, Ticket, Transport, TransportEvent};
 
 /// Datagrams read before other tasks get their turn.
@@ -181,9 +181,11 @@ impl Kind {
         if text.is_empty() {
             return Kind::KeepAlive;
         }
-        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let line = line.get(..LINE_MAX).unwrap_or(line);
-        let speaks_sip = line.windows(4).any(|four| four.eq_ignore_ascii_case(b"SIP/"));
+        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+        // The version is a response's first word and a request's last, however long what is between.
+        let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+        let names_sip = |word: &[u8]| word.get(..4).is_some_and(|four| four.eq_ignore_ascii_case(b"SIP/"));
+        let speaks_sip = names_sip(line) || names_sip(last);
         if text.first().is_some_and(u8::is_ascii_graphic) && speaks_sip { Kind::Sip } else { Kind::Junk }
     }
 }
@@ -205,10 +207,13 @@ mod tests {
             (b"REGISTER sip:pbx SIP/2.0\r\n\r\n", Kind::Sip),
             (b"\r\nSIP/2.0 200 OK\r\n\r\n", Kind::Sip),
             (b"REGISTER sip:pbx SIP/7.0\r\n\r\n", Kind::Sip),
+            (b"OPTIONS sip:pbx SIP/2.0  \r\n\r\n", Kind::Sip),
             (b"hello\r\nVia: SIP/2.0/UDP a\r\n\r\n", Kind::Junk),
         ];
         for (datagram, kind) in cases {
             assert_eq!(Kind::of(datagram), *kind, "{datagram:?}");
         }
+        let long = format!("OPTIONS sip:{}@h SIP/2.0\r\n\r\n", "x".repeat(60_000));
+        assert_eq!(Kind::of(long.as_bytes()), Kind::Sip);
     }
 }

@@ -47,7 +47,7 @@ impl Dialog {
         let mut local = invite.headers.to()?.clone();
         local.set_tag(local_tag);
         let remote = invite.headers.from()?;
-        let target = &invite.headers.contact()?.uri;
+        let target = invite.dialog_target()?;
         let routes = invite.headers.routes(&Name::RecordRoute)?;
         Ok(Dialog {
             call_id: Value::from(invite.call_id()?).into_bytes(),
@@ -55,9 +55,9 @@ impl Dialog {
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
             local: Value::from(&local).into_bytes(),
             remote: Value::from(remote).into_bytes(),
-            path: if at_source { path } else { next_hop(target, &routes, path) },
+            path: if at_source { path } else { next_hop(&target, &routes, path) },
             at_source,
-            target: RawUri::from(target),
+            target: RawUri::from(&*target),
             routes,
             local_cseq: 0,
             remote_cseq: Some(invite.cseq()?.number),
@@ -73,7 +73,7 @@ impl Dialog {
     ) -> Result<Dialog, HeaderError> {
         let local = invite.headers.from()?;
         let remote = answer.headers.to()?;
-        let target = &answer.headers.contact()?.uri;
+        let target = answer.headers.contact()?.uri.as_target();
         let mut routes = answer.headers.routes(&Name::RecordRoute)?;
         routes.reverse();
         Ok(Dialog {
@@ -82,9 +82,9 @@ impl Dialog {
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
             local: Value::from(local).into_bytes(),
             remote: Value::from(remote).into_bytes(),
-            path: if at_source { path } else { next_hop(target, &routes, path) },
+            path: if at_source { path } else { next_hop(&target, &routes, path) },
             at_source,
-            target: RawUri::from(target),
+            target: RawUri::from(&*target),
             routes,
             local_cseq: invite.cseq()?.number,
             remote_cseq: None,
@@ -142,8 +142,9 @@ impl Dialog {
     /// this way.
     pub fn refresh(&mut self, contact: Option<&NameAddr>, way: Path) {
         if let Some(contact) = contact {
-            self.path = if self.at_source { way } else { next_hop(&contact.uri, &self.routes, way) };
-            self.target = RawUri::from(&contact.uri);
+            let target = contact.uri.as_target();
+            self.path = if self.at_source { way } else { next_hop(&target, &self.routes, way) };
+            self.target = RawUri::from(&*target);
         }
     }
 

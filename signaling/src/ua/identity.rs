@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::policy::Reliability;
 use crate::message::{Headers, Host, Name, NameAddr, Request, Response, Uri};
 use crate::net::Net;
+use crate::sdp::CONTENT_TYPE;
 use crate::wire::Path;
 
 /// Methods that we understand (RFC 3261 §20.5).
@@ -61,8 +62,7 @@ impl Identity {
 
     /// What an OPTIONS is told (RFC 3261 §11.2).
     pub(crate) fn capabilities(&self, response: &mut Response) {
-        response.headers.push(Name::Accept, "application/sdp");
-        response.headers.push(Name::AcceptEncoding, "identity");
+        readable(&mut response.headers);
         self.supported(&mut response.headers, Reliability::Supported);
     }
 
@@ -75,6 +75,17 @@ impl Identity {
     /// A Warning's value (RFC 3261 §20.43); 399 is for people.
     pub(crate) fn warning(&self, why: &str) -> String {
         format!("399 {} \"{why}\"", self.domain)
+    }
+
+    /// The refusal of a request, and why (RFC 3261 §20.43). With 415, also what can be read instead
+    /// (RFC 3261 §8.2.3, §21.4.13).
+    pub(crate) fn unusable(&self, request: &Request, status: u16, why: &str) -> Response {
+        let mut response = Response::to(request, status);
+        response.headers.push(Name::Warning, self.warning(why));
+        if status == 415 {
+            readable(&mut response.headers);
+        }
+        response
     }
 
     /// The address of one of our users, as shown to others.
@@ -103,4 +114,10 @@ impl Identity {
         let ours = |token: &&str| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(token));
         request.headers.tokens(&Name::Require).filter(|token| !ours(token)).map(str::to_owned).collect()
     }
+}
+
+/// What we can read: bodies of this type, as they are.
+fn readable(headers: &mut Headers) {
+    headers.push(Name::Accept, CONTENT_TYPE);
+    headers.push(Name::AcceptEncoding, "identity");
 }

@@ -19,7 +19,7 @@ use super::outbound::Calling;
 use super::policy::{Peer, Reliability};
 use super::refer::Refers;
 use super::session::Session;
-use crate::message::{self, Headers, Method, Name, RawUri, Request, Response};
+use crate::message::{self, ContentError, Headers, Method, Name, RawUri, Request, Response};
 use crate::sdp::{CONTENT_TYPE, Origin, RemoteSdp, SdpWriter};
 use crate::transaction::TxId;
 use crate::wire::Path;
@@ -182,11 +182,22 @@ impl Leg {
 
     /// Reads the session description of a message and keeps it for our answer to it.
     pub fn read_body(&mut self, headers: &Headers, body: &message::Body) -> Body {
+        let part;
+        let body = if headers.is_plain(CONTENT_TYPE) {
+            body
+        } else {
+            match headers.content(body, CONTENT_TYPE) {
+                Ok(Some(found)) => {
+                    part = message::Body::from(found);
+                    &part
+                }
+                Ok(None) => return Body::Empty,
+                Err(ContentError::Unsupported) => return Body::Unusable(415, "application/sdp is needed"),
+                Err(ContentError::Malformed) => return Body::Unusable(400, "malformed multipart body"),
+            }
+        };
         if body.is_empty() {
             return Body::Empty;
-        }
-        if !headers.has_content_type(CONTENT_TYPE) {
-            return Body::Unusable(415, "application/sdp is needed");
         }
         let Ok(remote) = body.sdp() else {
             return Body::Unusable(400, "malformed session description");

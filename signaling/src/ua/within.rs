@@ -115,12 +115,7 @@ impl Leg {
 
     /// The same, and why (RFC 3261 §20.43).
     pub(crate) fn reply_why(&self, desk: &mut Desk<'_>, tx: TxId, request: &Request, status: u16, why: &str) {
-        let mut response = Response::to(request, status);
-        response.headers.push(Name::Warning, desk.identity.warning(why));
-        if status == 415 {
-            response.headers.push(Name::Accept, "application/sdp"); // RFC 3261 §21.4.13
-        }
-        self.reply_with(desk, tx, response);
+        self.reply_with(desk, tx, desk.identity.unusable(request, status, why));
     }
 
     /// Another one is not answered yet: come back (RFC 3261 §14.2, RFC 3311 §5.2).

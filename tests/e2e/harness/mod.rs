@@ -22,7 +22,7 @@ pub use linphone::Linphone;
 pub use load::{Load, Stage};
 pub use pesq::pesq;
 pub use place::{Place, default_route};
-pub use poll::eventually;
+pub use poll::{PATIENCE, eventually};
 pub use record::{answered, heard_both_ways, only};
 pub use scripted::Flow;
 pub use server::{Server, Setup};

@@ -60,6 +60,7 @@ pub struct Server<'l> {
     lab: &'l Lab,
     setup: Setup,
     process: Process,
+    log: PathBuf,
     data: PathBuf,
 }
 
@@ -67,8 +68,8 @@ impl<'l> Server<'l> {
     /// Starts it and waits until it is healthy.
     pub fn start(lab: &'l Lab, setup: Setup) -> Server<'l> {
         let data = lab.path("data");
-        let process = launch(lab, &setup, &data);
-        let mut server = Server { lab, setup, process, data };
+        let (process, log) = launch(lab, &setup, &data);
+        let mut server = Server { lab, setup, process, log, data };
         server.wait_until_healthy();
         server
     }
@@ -93,13 +94,18 @@ impl<'l> Server<'l> {
     pub fn restart_after_crash(&mut self) {
         let status = self.process.wait(super::poll::PATIENCE);
         assert_eq!(status.signal(), Some(libc::SIGKILL), "the server was not killed: {status}");
-        self.process = launch(self.lab, &self.setup, &self.data);
+        (self.process, self.log) = launch(self.lab, &self.setup, &self.data);
         self.wait_until_healthy();
     }
 
     /// Kills it.
     pub fn kill(&self) {
         self.process.signal(libc::SIGKILL);
+    }
+
+    /// How many lines it has logged since it started.
+    pub fn log_lines(&self) -> usize {
+        fs::read(&self.log).unwrap().iter().filter(|byte| **byte == b'\n').count()
     }
 
     /// The file of the self-signed certificate that it made.
@@ -153,6 +159,14 @@ impl<'l> Server<'l> {
     /// One metric.
     pub fn metric(&self, name: &str) -> f64 {
         *self.metrics().get(name).unwrap_or_else(|| panic!("no metric {name}"))
+    }
+
+    /// How often the SIP transport met this kind of thing.
+    pub fn transport_count(&self, kind: &str) -> f64 {
+        let (_, body) = http_get("/metrics").unwrap();
+        let start = format!("dialtone_sip_transport_total{{kind=\"{kind}\"}} ");
+        let value = body.lines().find_map(|line| line.strip_prefix(&start));
+        value.unwrap_or_else(|| panic!("nothing counts {kind}")).parse().unwrap()
     }
 
     /// Waits until a metric has a value.
@@ -220,7 +234,7 @@ impl<'l> Server<'l> {
     }
 }
 
-fn launch(lab: &Lab, setup: &Setup, data: &Path) -> Process {
+fn launch(lab: &Lab, setup: &Setup, data: &Path) -> (Process, PathBuf) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dialtone"));
     command.arg("serve").arg("--config").arg(conf("dialtone.toml")).arg("--data").arg(data);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DIALTONE_")) {
@@ -231,7 +245,8 @@ fn launch(lab: &Lab, setup: &Setup, data: &Path) -> Process {
         command.env("DIALTONE_SITE_FILE", lab.write("site.toml", site));
         command.env("DIALTONE_SITE_PROMPTS", conf("prompts"));
     }
-    Process::start(&mut command, "", &lab.fresh("server", "log"))
+    let log = lab.fresh("server", "log");
+    (Process::start(&mut command, "", &log), log)
 }
 
 fn conf(name: &str) -> PathBuf {

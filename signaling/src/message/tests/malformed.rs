@@ -25,6 +25,8 @@ fn faults_and_what_they_owe() {
         (invite("Content-Length: x\n"), Fault::ContentLength, Some(400)),
         (invite("").trim_end().to_owned(), Fault::NoEnd, Some(400)),
         (invite(&format!("X: {long}\n")), Fault::HeaderTooLong(LINE_MAX + 3), Some(513)),
+        // A compact line that is within the bound, and not when it is printed.
+        (invite(&format!("k:{}\n", &long[2..])), Fault::HeaderTooLong(LINE_MAX + 9), Some(513)),
         (invite(&"X: y\n".repeat(HEADERS_MAX - 4)), Fault::TooManyHeaders, Some(513)),
         (
             invite("").replace("sip:bob@e", &format!("sip:{long}@e")),
@@ -72,6 +74,8 @@ fn no_answer_without_what_it_must_echo() {
     }
     let twice = invite("broken\nt: <sip:other@h>\n");
     assert_eq!(parse(&twice).unwrap_err().reply(&Bytes::from(twice)), None);
+    let long = invite(&format!("v: SIP/2.0/UDP h;branch={}\n", "x".repeat(LINE_MAX)));
+    assert_eq!(parse(&long).unwrap_err().reply(&Bytes::from(long)), None);
     let response = "SIP/2.0 200 OK\nbroken\n\n";
     assert_eq!(parse(response).unwrap_err().reply(&Bytes::from(response)), None);
 }
@@ -101,12 +105,16 @@ fn check_names_what_is_wrong() {
         (invite("Max-Forwards: 256\n"), "Malformed Max-Forwards"),
         (invite("Max-Forwards: -1\n"), "Malformed Max-Forwards"),
         (invite("").replace("sip:bob@example.com SIP", "<sip:bob@h> SIP"), "Malformed Request-URI"),
+        (invite("").replace("sip:bob@example.com SIP", "sip:bob@h?Route=x SIP"), "Headers In Request-URI"),
+        (invite("c: text/plain\nContent-Type: application/sdp\n"), "Repeated Content-Type"),
     ];
     for (text, reason) in table {
         let invalid = request(&text).check().unwrap_err();
         assert_eq!((invalid.status, invalid.reason.as_str()), (400, reason), "{text}");
     }
     request(&invite("Max-Forwards: 70\n")).check().unwrap();
+    let unknown = request(&invite("").replace("sip:bob@example.com SIP", "nobody:knows-it SIP"));
+    assert_eq!(unknown.check().unwrap_err().status, 416);
 }
 
 #[test]

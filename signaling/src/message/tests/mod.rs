@@ -1,5 +1,7 @@
 //! Odd but legal messages, malformed ones, and properties.
 
+mod bounds;
+mod contents;
 mod malformed;
 mod odd;
 mod properties;

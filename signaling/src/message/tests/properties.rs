@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::super::name::KNOWN;
 use super::super::*;
 
 /// Failures are kept as tables, not as seeds.
@@ -102,6 +103,7 @@ fn headers() -> impl Strategy<Value = Headers> {
         Just(Name::Via),
         Just(Name::From),
         Just(Name::WwwAuthenticate),
+        prop::sample::select(KNOWN).prop_map(|(_, _, _, name)| name.clone()),
         token().prop_map(|token| Name::from_bytes(token.as_bytes())),
     ];
     vec((name, value()), 0..10).prop_map(|lines| {
@@ -120,15 +122,68 @@ fn message() -> impl Strategy<Value = Message> {
             body: body.into(),
         })
     });
-    let reason = "[ -~ü]{0,20}".prop_map(Bytes::from);
+    let byte = any::<u8>().prop_filter("no line end", |byte| !matches!(byte, b'\r' | b'\n'));
+    let reason = vec(byte, 0..20).prop_map(Bytes::from);
     let response = (100..700_u16, reason, headers(), body).prop_map(|(status, reason, headers, body)| {
         Message::Response(Response { status, reason, headers, body: body.into() })
     });
     prop_oneof![request, response]
 }
 
+/// One header as somebody else might write it (RFC 3261 §7.3.1, §7.3.3): in another case or compact, with blanks
+/// around the colon, folded at each blank, its lines ended by LF alone.
+fn written(header: &Header, style: u8) -> Vec<u8> {
+    let does = |bit: u8| style & (1 << bit) != 0;
+    let compact =
+        KNOWN.iter().find(|(.., known)| *known == header.name).and_then(|(_, _, short, _)| short.first());
+    let mut name = match compact.filter(|_| does(0)) {
+        Some(short) => short.to_vec(),
+        None => header.name.as_str().as_bytes().to_vec(),
+    };
+    if does(1) && header.name.as_str().len() > 1 {
+        name.make_ascii_uppercase();
+    }
+    let end: &[u8] = if does(2) { b"\n" } else { b"\r\n" };
+    let colon: &[u8] = match (does(3), does(4)) {
+        (true, true) => b" \t:\t ",
+        (true, false) => b" : ",
+        (false, true) => b":",
+        (false, false) => b": ",
+    };
+    let value = &header.value;
+    let inside = |at: usize| at > 0 && value.get(at).is_some_and(|byte| !byte.is_ascii_whitespace());
+    let folds = |at: usize| does(5) && value[at] == b' ' && inside(at - 1) && inside(at + 1);
+    let mut text = [&name, colon].concat();
+    for at in 0..value.len() {
+        if at > 1 && folds(at) {
+            text.extend([end, b" \t"].concat());
+        } else {
+            text.push(value[at]);
+        }
+    }
+    [&text, end].concat()
+}
+
 proptest! {
     #![proptest_config(cases())]
+
+    /// However it is written, it is the same message.
+    #[test]
+    fn a_message_is_the_same_in_every_spelling(message in message(), styles in vec(any::<u8>(), 12)) {
+        let plain = message.to_bytes();
+        let line = plain.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let mut wire = [b"\r\n", &plain[..line]].concat();
+        for (header, style) in message.headers().iter().zip(&styles) {
+            // What has another case is another spelling of an unknown name, which is kept.
+            let style = if matches!(header.name, Name::Other(_)) { style & !2 } else { *style };
+            wire.extend(written(header, style));
+        }
+        wire.extend(format!("l: {}\r\n\r\n", message.body().len()).as_bytes());
+        wire.extend(message.body().iter());
+        let mut parsed = Message::parse(wire.into()).unwrap();
+        prop_assert_eq!(parsed.headers_mut().remove(&Name::ContentLength), 1);
+        prop_assert_eq!(parsed, message);
+    }
 
     #[test]
     fn a_printed_uri_parses_to_itself(uri in uri()) {
