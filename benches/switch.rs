@@ -135,7 +135,7 @@ impl Bench {
             nonce_key: NonceKey::new([9; 32]),
             gruu_key: GruuKey::new([8; 32]),
         };
-        let limits = Limits { calls_max: 100_000, branches_max: 8 };
+        let limits = Limits { calls_max: 100_000, branches_max: 8, ..Limits::default() };
         let mut bench = Bench {
             switch: Switch::new(stack, limits, Arc::new(site), Arc::new(Subscribers { accounts, by_number })),
             now: Now { mono: Mono::from_millis(1), wall: Wall::from_micros(1_795_361_388_000_000) },

@@ -98,6 +98,7 @@ impl Recorder {
             | Fact::DialBegan { .. }
             | Fact::DialProgressed { .. }
             | Fact::DialEnded { .. }
+            | Fact::DialRedirected { .. }
             | Fact::LegStateChanged { .. }
             | Fact::LegNegotiated { .. }
             | Fact::LegLatched { .. }

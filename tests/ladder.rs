@@ -37,6 +37,8 @@ mod nat;
 mod qualify;
 #[path = "ladder/reach.rs"]
 mod reach;
+#[path = "ladder/redirects.rs"]
+mod redirects;
 #[path = "ladder/refusals.rs"]
 mod refusals;
 #[path = "ladder/register.rs"]

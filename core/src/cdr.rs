@@ -60,6 +60,9 @@ pub struct CdrLeg {
     pub cause: Option<Cause>,
     /// What its packets were like; `None` when it had no port, or moved.
     pub quality: Option<Quality>,
+    /// Where it sent the call and the call went, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirected_to: Vec<Number>,
     /// The call that it left this one for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_to: Option<CallId>,
@@ -272,6 +275,10 @@ impl CdrFold {
                 self.leg(*leg)?.outcome = Some(*outcome);
                 None
             }
+            Fact::DialRedirected { leg, to, .. } => {
+                self.leg(*leg)?.redirected_to.push(to.clone());
+                None
+            }
             Fact::CallAnswered { call, by } => {
                 let draft = self.drafts.get_mut(call)?;
                 draft.answered.get_or_insert(at);
@@ -350,7 +357,17 @@ impl CdrFold {
 
 impl CdrLeg {
     fn new(leg: LegId, endpoint: Number, side: Side) -> Self {
-        CdrLeg { leg, endpoint, side, codec: None, outcome: None, cause: None, quality: None, moved_to: None }
+        CdrLeg {
+            leg,
+            endpoint,
+            side,
+            codec: None,
+            outcome: None,
+            cause: None,
+            quality: None,
+            redirected_to: Vec::new(),
+            moved_to: None,
+        }
     }
 }
 

@@ -86,6 +86,8 @@ pub enum DialOutcome {
     Cancelled,
     /// Another branch was answered.
     AnsweredElsewhere,
+    /// It sent the call to another number.
+    Redirected,
     /// It could not be reached, or refused for a technical reason.
     Unreachable,
 }
@@ -301,6 +303,17 @@ pub enum Fact {
         outcome: DialOutcome,
         /// The cause that its far end gave.
         cause: Cause,
+    },
+    /// A branch that sent the call elsewhere is followed there.
+    DialRedirected {
+        /// The call.
+        call: CallId,
+        /// Who dials.
+        caller: LegId,
+        /// The branch, which has ended.
+        leg: LegId,
+        /// Where to.
+        to: Number,
     },
     /// A leg does something else now.
     LegStateChanged {

@@ -2,7 +2,7 @@
 //!
 //! Rules that every signaling obeys:
 //! - an inbound leg begins with [`LegEvent::Offered`], an outbound one with [`LegCommand::Originate`];
-//! - [`LegEvent::HungUp`] is the last event of a leg and comes exactly once, unless the PBX said
+//! - [`LegEvent::HungUp`], or [`LegEvent::Redirected`] in its place, is the last event of a leg and comes exactly once, unless the PBX said
 //!   [`LegCommand::HangUp`] first: after that the leg is forgotten here and signaling finishes alone
 //!   (a CANCEL that crosses a 200, a BYE that nobody answers);
 //! - an offer of ours that an inbound leg gets before the answer is made once, and `Answer` then says the
@@ -43,24 +43,69 @@ pub enum Target {
     },
 }
 
+/// Why a call did not stay with somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiversionReason {
+    /// Nobody says.
+    Unknown,
+    /// They were busy.
+    UserBusy,
+    /// They did not answer.
+    NoAnswer,
+    /// They could not be reached.
+    Unavailable,
+    /// All their calls go elsewhere.
+    Unconditional,
+    /// They wanted no calls.
+    DoNotDisturb,
+    /// They sent it on when they saw it.
+    Deflection,
+}
+
+/// Somebody who was called first and did not take the call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diversion {
+    /// Who.
+    pub by: Party,
+    /// Why.
+    pub reason: DiversionReason,
+}
+
+/// Diversions that are remembered of one call.
+pub const DIVERSIONS_MAX: usize = 10;
+
 /// How a call came to a leg, for whoever it goes on to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Journey {
     /// How many servers may pass it on from here, us included; signaling refuses a call that has none left.
     pub hops: u8,
+    /// Who was called before, first to last; at most [`DIVERSIONS_MAX`].
+    pub diversions: Vec<Diversion>,
 }
 
 /// Of a call that begins here.
 impl Default for Journey {
     fn default() -> Self {
-        Journey { hops: 70 }
+        Journey { hops: 70, diversions: Vec::new() }
     }
 }
 
 impl Journey {
     /// The same one server further.
     pub fn passed_on(&self) -> Journey {
-        Journey { hops: self.hops.saturating_sub(1) }
+        Journey { hops: self.hops.saturating_sub(1), diversions: self.diversions.clone() }
+    }
+
+    /// The same after one more diversion. Of too many, the first and the last ones are kept: whom the caller wanted,
+    /// and how the call came here.
+    pub fn diverted(&self, last: Diversion) -> Journey {
+        let mut journey = self.clone();
+        if journey.diversions.len() >= DIVERSIONS_MAX {
+            journey.diversions.remove(1);
+        }
+        journey.diversions.push(last);
+        journey
     }
 }
 
@@ -187,6 +232,11 @@ pub enum LegEvent {
     Answered {
         /// Their answer.
         description: Description,
+    },
+    /// Outbound: the far end refused and says where else its person is. Nothing follows.
+    Redirected {
+        /// Numbers, most wanted first; not empty.
+        to: Vec<Number>,
     },
     /// Inbound: our answer has arrived; with their answer, when we had to make the offer.
     Confirmed {

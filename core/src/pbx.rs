@@ -30,11 +30,13 @@ pub struct Limits {
     pub calls_max: usize,
     /// Branches of one call; further contacts do not ring.
     pub branches_max: usize,
+    /// How often one dialing follows a phone that sends the call elsewhere.
+    pub redirections_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { calls_max: 10_000, branches_max: 64 }
+        Limits { calls_max: 10_000, branches_max: 64, redirections_max: 5 }
     }
 }
 

@@ -133,6 +133,7 @@ impl Checker<'_> {
         self.time("http.timeout", config.http.timeout, second, hour);
         self.range("calls.max_calls", config.calls.max_calls, 1, 1_000_000);
         self.range("calls.max_branches", config.calls.max_branches, 1, 256);
+        self.range("calls.max_redirections", config.calls.max_redirections, 0, 20);
         self.time("calls.ring_timeout", config.calls.ring_timeout, second, hour);
         self.time("calls.drain_timeout", config.calls.drain_timeout, Duration::ZERO, hour * 24);
         self.time("auth.nonce_lifetime", config.auth.nonce_lifetime, second, hour * 24);

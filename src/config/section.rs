@@ -310,6 +310,8 @@ pub struct CallsConfig {
     pub max_calls: u32,
     /// Phones that may ring at once for one caller.
     pub max_branches: u32,
+    /// How often one call follows phones that send it elsewhere.
+    pub max_redirections: u32,
     /// How long phones ring when the site does not say.
     #[serde(with = "duration")]
     pub ring_timeout: Duration,
@@ -323,6 +325,7 @@ impl Default for CallsConfig {
         Self {
             max_calls: 2000,
             max_branches: 32,
+            max_redirections: 5,
             ring_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(60),
         }

@@ -165,6 +165,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let limits = Limits {
         calls_max: config.calls.max_calls as usize,
         branches_max: config.calls.max_branches as usize,
+        redirections_max: config.calls.max_redirections,
     };
     let mut switch = Switch::new(stack, limits, site, subscribers);
     let replies = Arc::new(Replies::default());

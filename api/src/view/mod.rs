@@ -184,6 +184,7 @@ impl View {
             | Fact::ConnectedLine { .. }
             | Fact::DialBegan { .. }
             | Fact::DialEnded { .. }
+            | Fact::DialRedirected { .. }
             | Fact::LegLatched { .. }
             | Fact::LegReplaced { .. }
             | Fact::TransferBegan { .. }

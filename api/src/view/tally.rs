@@ -7,12 +7,13 @@ use dialtone_core::event::{DialOutcome, Fact, TransferKind, TransferOutcome};
 
 use crate::MetricFamily;
 
-const OUTCOMES: [(DialOutcome, &str); 6] = [
+const OUTCOMES: [(DialOutcome, &str); 7] = [
     (DialOutcome::Answered, "answered"),
     (DialOutcome::Busy, "busy"),
     (DialOutcome::NoAnswer, "no_answer"),
     (DialOutcome::Cancelled, "cancelled"),
     (DialOutcome::AnsweredElsewhere, "answered_elsewhere"),
+    (DialOutcome::Redirected, "redirected"),
     (DialOutcome::Unreachable, "unreachable"),
 ];
 
@@ -116,6 +117,7 @@ impl Tally {
             | Fact::ConnectedLine { .. }
             | Fact::DialBegan { .. }
             | Fact::DialProgressed { .. }
+            | Fact::DialRedirected { .. }
             | Fact::LegStateChanged { .. }
             | Fact::LegNegotiated { .. }
             | Fact::LegLatched { .. }

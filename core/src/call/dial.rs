@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::leg::{Answer, Leg};
+use super::redirect::Redirects;
 use super::transfer::feed as hears;
 use super::{Call, Desk, State};
 use crate::cause::Cause;
@@ -17,7 +18,7 @@ use crate::description::{Description, Direction, Formats};
 use crate::endpoint::Contact;
 use crate::event::{DialOutcome, Fact, LegState, Side};
 use crate::id::LegId;
-use crate::leg::{EarlyOffer, HungUpBy, LegCommand, Number, Party, Target};
+use crate::leg::{EarlyOffer, HungUpBy, Journey, LegCommand, Number, Party, Target};
 use crate::media::{BridgeKind, Feed};
 use crate::negotiate::{self, GENERATED};
 use crate::site::{Extension, RingGroup, Ringback};
@@ -34,12 +35,18 @@ pub(super) struct Dialing {
     pub(super) heard: Option<LegId>,
     /// The most telling cause that a branch gave.
     best: Cause,
+    pub(super) redirects: Redirects,
 }
 
 impl Dialing {
     /// When ringing ends.
     pub fn deadline(&self) -> Mono {
         self.deadline
+    }
+
+    /// Branches ring once more, for so long from now on.
+    pub fn rings_until(&mut self, deadline: Mono) {
+        self.deadline = deadline;
     }
 
     /// Whether the caller hears this branch.
@@ -49,7 +56,7 @@ impl Dialing {
 }
 
 /// One place to ring.
-struct Goal {
+pub(super) struct Goal {
     endpoint: Number,
     name: String,
     codecs: Vec<Codec>,
@@ -65,14 +72,18 @@ impl Call {
     }
 
     pub(super) fn dial_group(&mut self, desk: &mut Desk<'_>, group: &RingGroup) {
-        let site = std::sync::Arc::clone(&self.site);
-        let caller = self.caller.as_ref().map(|caller| caller.endpoint.clone());
-        let members = group.members.iter().filter(|member| Some(*member) != caller.as_ref());
-        let goals = members
-            .filter_map(|member| site.extensions.get(member))
-            .flat_map(|extension| goals(desk, extension, None))
-            .collect();
+        let goals = self.members(desk, group);
         self.dial(desk, goals, group.ring_timeout, group.ringback);
+    }
+
+    /// The phones of a group's members, but not of the caller's own extension.
+    pub(super) fn members(&self, desk: &Desk<'_>, group: &RingGroup) -> Vec<Goal> {
+        let caller = self.caller.as_ref().map(|caller| &caller.endpoint);
+        let members = group.members.iter().filter(|member| Some(*member) != caller);
+        members
+            .filter_map(|member| self.site.extensions.get(member))
+            .flat_map(|extension| goals(desk, extension, None))
+            .collect()
     }
 
     fn dial(&mut self, desk: &mut Desk<'_>, goals: Vec<Goal>, timeout: Duration, ringback: Ringback) {
@@ -83,17 +94,37 @@ impl Call {
             rang: false,
             heard: None,
             best,
+            redirects: Redirects::default(),
         });
-        self.branches.reserve_exact(goals.len().min(desk.limits.branches_max));
-        for goal in goals.into_iter().take(desk.limits.branches_max) {
-            self.begin_branch(desk, goal, ringback);
-        }
+        let journey = self.onward();
+        self.begin_branches(desk, goals, &journey);
         if self.branches.is_empty() {
             self.dial_failed(desk);
         }
     }
 
-    fn begin_branch(&mut self, desk: &mut Desk<'_>, goal: Goal, ringback: Ringback) {
+    /// How a call that is dialed now goes on from here. Who hands a call over is named; who was called before it came
+    /// to them is not.
+    fn onward(&self) -> Journey {
+        let Some(caller) = &self.caller else { return Journey::default() };
+        let mut journey = caller.journey.passed_on();
+        if caller.state == LegState::Up {
+            journey.diversions.clear();
+        }
+        journey
+    }
+
+    /// As many as there is room for.
+    pub(super) fn begin_branches(&mut self, desk: &mut Desk<'_>, goals: Vec<Goal>, journey: &Journey) {
+        let room = desk.limits.branches_max.saturating_sub(self.branches.len());
+        self.branches.reserve_exact(goals.len().min(room));
+        for goal in goals.into_iter().take(room) {
+            self.begin_branch(desk, goal, journey);
+        }
+    }
+
+    fn begin_branch(&mut self, desk: &mut Desk<'_>, goal: Goal, journey: &Journey) {
+        let State::Dialing(Dialing { ringback, .. }) = self.state else { return };
         let Some(caller) = &self.caller else { return };
         let worker = caller.worker();
         let formats = match &caller.remote {
@@ -112,7 +143,6 @@ impl Call {
             return self.branch_impossible(Cause::IncompatibleDestination);
         }
         let (caller_id, caller_party) = (caller.id, caller.party.clone());
-        let journey = caller.journey.passed_on();
         let callee = Party { number: goal.endpoint.clone(), name: goal.name };
         let id = desk.ids.leg();
         let (dialed, referred_by) = self.dialed_now();
@@ -133,6 +163,7 @@ impl Call {
             leg.describe(formats, Direction::SendRecv).map(|offer| Description { ptime_ms: ptime, ..offer });
         let Some(offer) = offer else { return };
         leg.local = Some(offer.clone());
+        leg.journey = journey.clone();
         desk.fact(Fact::ConnectedLine { leg: id, party: caller_party.clone() });
         let endpoint = goal.endpoint.clone();
         desk.fact(Fact::DialBegan { call: self.id, caller: caller_id, leg: id, endpoint });
@@ -140,12 +171,18 @@ impl Call {
         let target = Target::Contact { endpoint: goal.endpoint, contact: goal.contact.id };
         leg.command(
             desk,
-            LegCommand::Originate { target, caller: caller_party, offer, referred_by, journey },
+            LegCommand::Originate {
+                target,
+                caller: caller_party,
+                offer,
+                referred_by,
+                journey: journey.clone(),
+            },
         );
         self.branches.push(leg);
     }
 
-    fn branch_impossible(&mut self, cause: Cause) {
+    pub(super) fn branch_impossible(&mut self, cause: Cause) {
         if let State::Dialing(dialing) = &mut self.state {
             dialing.best = more_telling(dialing.best, cause);
         }
@@ -260,7 +297,7 @@ impl Call {
     }
 
     /// When it was this branch that the caller heard: it hears our ringing tone while others ring.
-    fn early_media_ended(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+    pub(super) fn early_media_ended(&mut self, desk: &mut Desk<'_>, leg: LegId) {
         let State::Dialing(dialing) = &mut self.state else { return };
         if dialing.heard.take_if(|heard| *heard == leg).is_none() {
             return;
@@ -278,7 +315,11 @@ impl Call {
         self.dial_failed(desk);
     }
 
-    fn dial_failed(&mut self, desk: &mut Desk<'_>) {
+    /// Nobody rings any more. Perhaps somebody has said where else the call may go.
+    pub(super) fn dial_failed(&mut self, desk: &mut Desk<'_>) {
+        if self.follow(desk) {
+            return;
+        }
         if let State::Dialing(dialing) = &self.state {
             let cause = dialing.best;
             self.transfer_failed(desk, cause);
@@ -302,7 +343,13 @@ impl Call {
         self.branches = others;
     }
 
-    fn end_branch(&mut self, desk: &mut Desk<'_>, branch: Leg, outcome: DialOutcome, cause: Cause) {
+    pub(super) fn end_branch(
+        &mut self,
+        desk: &mut Desk<'_>,
+        branch: Leg,
+        outcome: DialOutcome,
+        cause: Cause,
+    ) {
         if let Some(caller) = &self.caller {
             let (call, leg) = (self.id, branch.id);
             desk.fact(Fact::DialEnded { call, caller: caller.id, leg, outcome, cause });
@@ -311,7 +358,7 @@ impl Call {
     }
 }
 
-fn goals(desk: &Desk<'_>, extension: &Extension, device: Option<&str>) -> Vec<Goal> {
+pub(super) fn goals(desk: &Desk<'_>, extension: &Extension, device: Option<&str>) -> Vec<Goal> {
     let goal = |contact: Contact| Goal {
         endpoint: extension.number.clone(),
         name: extension.name.clone(),

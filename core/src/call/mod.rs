@@ -19,6 +19,7 @@ mod flow;
 mod join;
 mod leg;
 mod merge;
+mod redirect;
 mod talk;
 mod transfer;
 mod wait;
@@ -228,6 +229,7 @@ impl Call {
             LegEvent::Ringing { early } => self.branch_progress(desk, leg, LegState::Ringing, early),
             LegEvent::Progress { early } => self.branch_progress(desk, leg, LegState::Early, early),
             LegEvent::Answered { description } => self.branch_answered(desk, leg, description),
+            LegEvent::Redirected { to } => self.branch_redirected(desk, leg, to),
             LegEvent::Confirmed { description } => self.caller_confirmed(desk, description),
             LegEvent::ModifyOffered { offer } => self.modify_offered(desk, leg, offer),
             LegEvent::Modified { description } => self.modified(desk, leg, description),

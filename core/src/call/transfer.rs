@@ -190,6 +190,7 @@ impl Call {
             | LegEvent::Ringing { .. }
             | LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
+            | LegEvent::Redirected { .. }
             | LegEvent::Confirmed { .. } => {}
         }
     }
@@ -327,6 +328,7 @@ fn outcome_of(cause: Cause) -> TransferOutcome {
         DialOutcome::Answered
         | DialOutcome::Cancelled
         | DialOutcome::AnsweredElsewhere
+        | DialOutcome::Redirected
         | DialOutcome::Unreachable => TransferOutcome::Unreachable,
     }
 }

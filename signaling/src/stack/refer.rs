@@ -4,7 +4,7 @@ use dialtone_core::LegId;
 use dialtone_core::leg::TransferTo;
 
 use super::Stack;
-use crate::message::{Host, Name, NameAddr, Replaces, Request, Response, Scheme, Uri};
+use crate::message::{Name, NameAddr, Replaces, Request, Response};
 use crate::ua::{ReferTo, State};
 
 impl Stack {
@@ -35,7 +35,7 @@ impl Stack {
             let leg = self.replaced_by(&replaces).filter(|leg| !replaces.early_only || !self.is_up(*leg));
             return leg.map_or_else(|| refuse(603, "No Such Call"), |leg| Ok(TransferTo::Leg(leg)));
         }
-        if !self.serves(&uri) {
+        if !self.ways.serves(&self.config.identity, &uri) {
             return refuse(603, "Not Served Here");
         }
         let number = uri.user_decoded().filter(|user| !user.is_empty()).map(|user| user.into_owned());
@@ -61,26 +61,5 @@ impl Stack {
 
     fn is_up(&self, leg: LegId) -> bool {
         self.legs.get(&leg).is_some_and(|leg| matches!(leg.state, State::Up(_)))
-    }
-
-    /// Whether a URI is one of this server: its domain, or an address of its sockets.
-    fn serves(&self, uri: &Uri) -> bool {
-        let identity = &self.config.identity;
-        let is_socket = |ip, port: Option<u16>| {
-            let fits = |local: std::net::SocketAddr| {
-                (local.ip() == ip || local.ip().is_unspecified())
-                    && port.is_none_or(|port| port == local.port())
-            };
-            self.ways.sockets.iter().any(|socket| fits(socket.local))
-        };
-        let is_external = |ip| identity.net.external.all().any(|external| external == ip);
-        match uri.scheme {
-            Scheme::Tel => true,
-            Scheme::Sip | Scheme::Sips => {
-                Host::parse(&identity.domain).as_ref() == Some(&uri.host)
-                    || uri.host.ip().is_some_and(|ip| is_external(ip) || is_socket(ip, uri.port))
-            }
-            Scheme::Other(_) => false,
-        }
     }
 }

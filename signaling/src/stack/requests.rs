@@ -120,7 +120,7 @@ impl Stack {
             }
             Ok(account) => {
                 if let Ok(via) = request.via() {
-                    self.registrar.reuse(&account, &via, path, |way| self.ways.stands(way));
+                    self.registrar.reuse(&account, via, path, |way| self.ways.stands(way));
                 }
                 self.invite(now, tx, request, account, path, out);
             }
@@ -297,7 +297,8 @@ impl Stack {
                 return self.respond(now, tx, self.config.identity.unusable(&invite, status, why));
             }
         };
-        let journey = Journey { hops: invite.max_forwards().unwrap_or(MAX_FORWARDS_DEFAULT) };
+        let hops = invite.max_forwards().unwrap_or(MAX_FORWARDS_DEFAULT);
+        let journey = Journey { hops, ..Journey::default() };
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, invite.clone());
         let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Socket;
-use crate::message::RawUri;
+use crate::message::{Host, RawUri, Scheme, Uri};
 use crate::net::Addresses;
+use crate::ua::Identity;
 use crate::wire::{FlowId, Path, Transport};
 
 /// See the module.
@@ -25,6 +26,26 @@ fn takes(bound: SocketAddr, local: SocketAddr) -> bool {
 }
 
 impl Ways {
+    /// Whether a URI is one of this server: its domain, or an address of its sockets.
+    pub fn serves(&self, identity: &Identity, uri: &Uri) -> bool {
+        let is_socket = |ip, port: Option<u16>| {
+            let fits = |local: std::net::SocketAddr| {
+                (local.ip() == ip || local.ip().is_unspecified())
+                    && port.is_none_or(|port| port == local.port())
+            };
+            self.sockets.iter().any(|socket| fits(socket.local))
+        };
+        let is_external = |ip| identity.net.external.all().any(|external| external == ip);
+        match uri.scheme {
+            Scheme::Tel => true,
+            Scheme::Sip | Scheme::Sips => {
+                Host::parse(&identity.domain).as_ref() == Some(&uri.host)
+                    || uri.host.ip().is_some_and(|ip| is_external(ip) || is_socket(ip, uri.port))
+            }
+            Scheme::Other(_) => false,
+        }
+    }
+
     /// Whether what a path names still is what it was when the path was learned.
     pub fn stands(&self, path: Path) -> bool {
         let same = |socket: &Socket| {

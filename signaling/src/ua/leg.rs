@@ -175,7 +175,7 @@ impl Leg {
     /// Tells calls, unless they have stopped listening.
     pub fn tell(&mut self, desk: &mut Desk<'_>, event: LegEvent) {
         if self.wanted {
-            self.wanted = !matches!(event, LegEvent::HungUp { .. });
+            self.wanted = !matches!(event, LegEvent::HungUp { .. } | LegEvent::Redirected { .. });
             desk.out.push(crate::stack::SipOutput::Leg { leg: self.id, event });
         }
     }

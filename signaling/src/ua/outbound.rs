@@ -4,9 +4,10 @@
 //! acknowledged and ended with BYE. Forks downstream may send several 2xx; the first one counts. A provisional
 //! answer that asks for a PRACK gets it at once, whatever the caller's leg does (RFC 3262 §4).
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
-use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegCommand, LegEvent, Mono};
+use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegCommand, LegEvent, Mono, Number};
 
 use super::Desk;
 use super::cause::{cause_of, reason_value, status_of};
@@ -20,13 +21,16 @@ use super::reliable::{Heard, rseq};
 use super::session::Session;
 use super::timers::{Ask, SessionTimer};
 use super::tokens::Tokens;
-use crate::message::{Method, Name, Request, Response};
+use crate::message::{ContactList, Method, Name, NameAddr, Request, Response};
 use crate::stack::Ways;
 use crate::transaction::TxId;
 use crate::wire::Path;
 
 /// How often an INVITE is sent again because a peer wants longer session intervals.
 const RAISES_MAX: u32 = 4;
+
+/// Contacts of one redirection that are looked at further.
+const REDIRECTIONS_MAX: usize = 8;
 
 /// CSeq numbers that are left out before the BYE of a fork whose early dialog is forgotten: it may have had
 /// PRACKs.
@@ -173,6 +177,7 @@ impl Leg {
             (422, Cancel::No) if calling.raises < RAISES_MAX && calling.ask.raise(&response.headers) => {
                 self.invite_again(desk);
             }
+            (301 | 302 | 305, Cancel::No) => self.redirected(desk, &response),
             (status, _) => {
                 let cause = cause_of(status, &response.headers);
                 // RFC 3261 §21.6: the server has definitive information about the user.
@@ -181,6 +186,24 @@ impl Leg {
                 self.tell(desk, LegEvent::HungUp { cause, by });
             }
         }
+    }
+
+    /// The far end says where else its person is (RFC 3261 §8.1.3.4). What is not served here cannot be reached.
+    fn redirected(&mut self, desk: &mut Desk<'_>, response: &Response) {
+        let to = match response.contacts() {
+            Ok(ContactList::List(contacts)) if !contacts.is_empty() => numbers(desk, contacts),
+            Ok(ContactList::List(_) | ContactList::Star) | Err(_) => {
+                self.state = State::Gone;
+                let cause = cause_of(response.status, &response.headers);
+                return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
+            }
+        };
+        self.state = State::Gone;
+        if to.is_empty() {
+            let cause = Cause::DestinationOutOfOrder;
+            return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
+        }
+        self.tell(desk, LegEvent::Redirected { to });
     }
 
     /// The same INVITE with a longer session interval, as a new request (RFC 4028 §7.3).
@@ -335,6 +358,14 @@ impl Leg {
             Cancel::No | Cancel::Waiting(_) | Cancel::Sent { .. } => {}
         }
     }
+}
+
+/// The numbers of this server among contacts, by their q (RFC 3261 §8.1.3.4).
+fn numbers(desk: &Desk<'_>, mut contacts: Vec<NameAddr>) -> Vec<Number> {
+    contacts.retain(|contact| desk.ways.serves(desk.identity, &contact.uri));
+    contacts.sort_by_key(|contact| Reverse(contact.q().unwrap_or(1000)));
+    let users = contacts.iter().filter_map(|contact| contact.uri.user_decoded());
+    users.filter(|user| !user.is_empty()).map(|user| user.into_owned()).take(REDIRECTIONS_MAX).collect()
 }
 
 /// The way to whoever answered an INVITE whose call is over, and the ACK and the BYE that it is owed.
