@@ -342,7 +342,7 @@ mod tests {
         let (call, leg) = (ids.call(), ids.leg());
         let mut recorder = Recorder::default();
         recorder.message(received(leg, Mono::ZERO));
-        let from = Party { number: "1001".into(), name: String::new() };
+        let from = Party { number: "1001".into(), name: String::new(), private: false };
         let started = Fact::CallStarted { call, conversation: call.into(), leg, from, dialed: "1002".into() };
         recorder.event(&event(started));
         let trace = recorder.trace(call).unwrap();
@@ -369,7 +369,7 @@ mod tests {
         let mut ids = IdSource::new(NodeId(1), 1, 1, 1);
         let (call, leg) = (ids.call(), ids.leg());
         let mut recorder = Recorder::default();
-        let from = Party { number: "1001".into(), name: String::new() };
+        let from = Party { number: "1001".into(), name: String::new(), private: false };
         let started = Fact::CallStarted { call, conversation: call.into(), leg, from, dialed: "1002".into() };
         recorder.event(&event(started));
         for _ in 0..RUNGS_MAX / 2 {

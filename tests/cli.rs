@@ -303,7 +303,7 @@ fn without_a_server_the_records_are_read_and_nothing_is_written() {
     let cdr = Cdr {
         call,
         conversation: call.into(),
-        from: Party { number: "1001".into(), name: "Alma \u{7}".into() },
+        from: Party { number: "1001".into(), name: "Alma \u{7}".into(), private: false },
         dialed: "1002".into(),
         answered_by: Some("1002".into()),
         started: "2026-11-22T15:29:48.724Z".into(),

@@ -27,6 +27,8 @@ mod forks;
 mod gruu;
 #[path = "ladder/hostile.rs"]
 mod hostile;
+#[path = "ladder/identity.rs"]
+mod identity;
 #[path = "ladder/loops.rs"]
 mod loops;
 #[path = "ladder/losses.rs"]

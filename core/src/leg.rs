@@ -29,6 +29,9 @@ pub struct Party {
     pub number: Number,
     /// The name to show; may be empty.
     pub name: String,
+    /// Whether it wants to be shown to nobody who is not trusted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
 }
 
 /// Where an outbound leg goes.
@@ -164,6 +167,8 @@ pub enum LegCommand {
     Answer {
         /// See above.
         description: Description,
+        /// Who answered; `None` when nobody in particular did.
+        connected: Option<Party>,
     },
     /// Change the stream of a leg: of one that is not answered only after both have described it.
     Modify {
@@ -232,6 +237,10 @@ pub enum LegEvent {
     Answered {
         /// Their answer.
         description: Description,
+        /// Who answered, when a far end that is trusted says so.
+        connected: Option<Party>,
+        /// Whether whoever answered wants to be shown to nobody who is not trusted.
+        private: bool,
     },
     /// Outbound: the far end refused and says where else its person is. Nothing follows.
     Redirected {

@@ -33,7 +33,7 @@ use crate::auth::{Accounts, NonceKey, NonceWindow};
 use crate::message::{Message, Name, Request, Response};
 use crate::registrar::{Changes, ContactPolicy, ExpiryPolicy, GruuKey, Probes, ReachPolicy, Registrar};
 use crate::transaction::{Timing, Transactions, TxId, TxOutput};
-use crate::ua::{CallPolicy, Desk, Identity, Leg, Reliability, State, Tokens};
+use crate::ua::{CallPolicy, Desk, Identity, IdentityPolicy, Leg, Reliability, State, Tokens};
 use crate::wire::{FlowId, TransportEvent};
 
 /// Fixed for the life of the stack.
@@ -72,6 +72,8 @@ pub struct Subscriber {
     pub contacts: ContactPolicy,
     /// Whether provisional answers to and from it are reliable.
     pub reliability: Reliability,
+    /// How far it is believed about who calls, and what it is told.
+    pub identity: IdentityPolicy,
     /// How it is reached.
     pub reach: ReachPolicy,
 }

@@ -185,7 +185,7 @@ mod tests {
         OpenCall {
             call,
             conversation: call.into(),
-            from: Party { number: "1001".into(), name: String::new() },
+            from: Party { number: "1001".into(), name: String::new(), private: false },
             dialed: "1002".into(),
             answered_by: None,
             started: Wall::from_micros(10_000_000),

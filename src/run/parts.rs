@@ -60,6 +60,7 @@ pub(super) fn subscribers(loaded: &Loaded) -> Subscribers {
                 contacts,
                 reliability: account.reliability,
                 reach: account.reach.clone(),
+                identity: account.identity,
             },
         )
     };

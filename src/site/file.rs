@@ -6,7 +6,7 @@ use std::time::Duration;
 use dialtone_core::Codec;
 use dialtone_core::site::{Ringback, Step};
 use dialtone_signaling::registrar::Nat;
-use dialtone_signaling::ua::Reliability;
+use dialtone_signaling::ua::{Reliability, SendIdentity};
 use serde::{Deserialize, Deserializer};
 
 use super::{ContactPolicy, Digest, Secret, TransportName};
@@ -55,6 +55,8 @@ pub(super) struct ExtensionEntry {
     pub nat: Option<Nat>,
     pub transports: Option<Vec<TransportName>>,
     pub qualify: Option<Span>,
+    pub trust_identity: bool,
+    pub send_identity: Option<SendIdentity>,
 }
 
 /// `[[ring_group]]`.

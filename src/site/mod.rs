@@ -23,7 +23,7 @@ pub use secret::{Secret, SecretError};
 use dialtone_core::leg::Number;
 use dialtone_core::site::Site;
 use dialtone_signaling::registrar::ReachPolicy;
-use dialtone_signaling::ua::Reliability;
+use dialtone_signaling::ua::{IdentityPolicy, Reliability};
 use dialtone_signaling::wire::Transport;
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,8 @@ pub struct AccountSpec {
     pub reliability: Reliability,
     /// How it is reached.
     pub reach: ReachPolicy,
+    /// How far it is believed about who calls, and what it is told.
+    pub identity: IdentityPolicy,
 }
 
 impl AccountSpec {

@@ -9,6 +9,7 @@ use dialtone_core::app::UNANSWERED_MAX;
 use dialtone_core::leg::Number;
 use dialtone_core::site::{Extension, Flow, RingGroup, STEPS_MAX, Site, Step};
 use dialtone_signaling::registrar::ReachPolicy;
+use dialtone_signaling::ua::IdentityPolicy;
 use dialtone_signaling::wire::Transport;
 
 use super::entry::{Entry, is_number, tables};
@@ -166,6 +167,7 @@ impl Reader<'_> {
             max_contacts: read.max_contacts.or(head.max_contacts).unwrap_or(CONTACTS_DEFAULT),
             contact_policy: read.contact_policy.or(head.contact_policy).unwrap_or_default(),
             reliability: read.reliable_provisional.or(head.reliable_provisional).unwrap_or_default(),
+            identity: IdentityPolicy::new(read.trust_identity, read.send_identity),
             reach: ReachPolicy {
                 nat: read.nat.or(head.nat).unwrap_or_default(),
                 transports: read

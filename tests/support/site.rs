@@ -10,7 +10,7 @@ use dialtone_signaling::auth::{Accounts, NonceKey};
 use dialtone_signaling::registrar::{ContactPolicy, ExpiryPolicy, GruuKey, ReachPolicy};
 use dialtone_signaling::stack::{StackConfig, Subscriber, Subscribers};
 use dialtone_signaling::transaction::Timing;
-use dialtone_signaling::ua::{CallPolicy, Identity, Reliability};
+use dialtone_signaling::ua::{CallPolicy, Identity, IdentityPolicy, Reliability};
 
 pub const REALM: &str = "pbx.example";
 
@@ -57,10 +57,13 @@ pub fn subscribers(
     contacts: ContactPolicy,
     reliability: Reliability,
     reach: ReachPolicy,
+    identities: &[(&str, IdentityPolicy)],
 ) -> Arc<Subscribers> {
     let passwords = PEOPLE.map(|(number, _)| (number, format!("dialtone-{number}")));
     let subscriber = |(number, name): (&str, &str)| {
-        (number.to_owned(), Subscriber { name: name.into(), contacts, reliability, reach: reach.clone() })
+        let identity = identities.iter().find(|(whose, _)| *whose == number).map(|(_, policy)| *policy);
+        let (reach, identity) = (reach.clone(), identity.unwrap_or_default());
+        (number.to_owned(), Subscriber { name: name.into(), contacts, reliability, reach, identity })
     };
     Arc::new(Subscribers {
         accounts: Arc::new(Accounts::new(REALM, &[], passwords)),

@@ -20,7 +20,7 @@ use dialtone_core::{Event, Fact, Mono, Now, PortId, Wall};
 use dialtone_signaling::message::{Message, Name};
 use dialtone_signaling::registrar::{ContactPolicy, PersistToken, ReachPolicy};
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig};
-use dialtone_signaling::ua::Reliability;
+use dialtone_signaling::ua::{IdentityPolicy, Reliability};
 use dialtone_signaling::wire::{FlowId, Path, Transport, TransportEvent};
 
 use super::phone::Phone;
@@ -57,6 +57,8 @@ pub struct Options {
     pub site: Site,
     pub contacts: ContactPolicy,
     pub reliability: Reliability,
+    /// Of extensions that differ from the default.
+    pub identities: Vec<(&'static str, IdentityPolicy)>,
     pub reach: ReachPolicy,
     pub stack: StackConfig,
     pub limits: Limits,
@@ -88,6 +90,7 @@ impl World {
             site: site::sample(),
             contacts: ContactPolicy::default(),
             reliability: Reliability::default(),
+            identities: Vec::new(),
             reach: ReachPolicy::default(),
             stack: site::config(),
             limits: Limits::default(),
@@ -95,7 +98,8 @@ impl World {
             measures: true,
         };
         choose(&mut options);
-        let subscribers = site::subscribers(options.contacts, options.reliability, options.reach);
+        let subscribers =
+            site::subscribers(options.contacts, options.reliability, options.reach, &options.identities);
         let switch = Switch::new(options.stack, options.limits, Arc::new(options.site), subscribers);
         let inner = Inner {
             switch,
@@ -179,7 +183,7 @@ impl World {
     /// A new site comes into force.
     pub fn apply(&self, site: Site) {
         let subscribers =
-            site::subscribers(ContactPolicy::default(), Reliability::default(), ReachPolicy::default());
+            site::subscribers(ContactPolicy::default(), Reliability::default(), ReachPolicy::default(), &[]);
         self.input(Input::Site { site: Arc::new(site), subscribers });
     }
 

@@ -33,13 +33,13 @@ pub(crate) fn started(number: u32) -> Fact {
         call,
         conversation: call.into(),
         leg: leg_id(number * 10),
-        from: Party { number: "1001".into(), name: "Alma".into() },
+        from: Party { number: "1001".into(), name: "Alma".into(), private: false },
         dialed: "1002".into(),
     }
 }
 
 fn leg(number: u32, leg: u32, side: Side, state: LegState) -> Fact {
-    let party = Party { number: "1001".into(), name: "Alma".into() };
+    let party = Party { number: "1001".into(), name: "Alma".into(), private: false };
     let (endpoint, dialed) = ("1001".to_string(), "1002".to_string());
     Fact::LegCreated { leg: leg_id(leg), call: call_id(number), endpoint, side, state, party, dialed }
 }

@@ -143,7 +143,7 @@ impl Call {
             return self.branch_impossible(Cause::IncompatibleDestination);
         }
         let (caller_id, caller_party) = (caller.id, caller.party.clone());
-        let callee = Party { number: goal.endpoint.clone(), name: goal.name };
+        let callee = Party { number: goal.endpoint.clone(), name: goal.name, private: false };
         let id = desk.ids.leg();
         let (dialed, referred_by) = self.dialed_now();
         let mut leg = Leg::create(
@@ -235,6 +235,26 @@ impl Call {
             Ringback::Tone | Ringback::Phone | Ringback::Member => {}
         }
         dialing.rang = true;
+    }
+
+    /// A branch says who answers.
+    pub(super) fn answered_as(
+        &mut self,
+        desk: &mut Desk<'_>,
+        leg: LegId,
+        connected: Option<Party>,
+        private: bool,
+    ) {
+        let (Some(caller), Some(branch)) =
+            (&self.caller, self.branches.iter_mut().find(|branch| branch.id == leg))
+        else {
+            return;
+        };
+        if let Some(party) = connected {
+            desk.fact(Fact::ConnectedLine { leg: caller.id, party: party.clone() });
+            branch.party = party;
+        }
+        branch.party.private |= private;
     }
 
     /// A branch answered: it takes the call, and the others stop ringing.

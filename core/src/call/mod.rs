@@ -228,7 +228,10 @@ impl Call {
             LegEvent::HungUp { cause, by } => self.branch_hung_up(desk, leg, cause, by),
             LegEvent::Ringing { early } => self.branch_progress(desk, leg, LegState::Ringing, early),
             LegEvent::Progress { early } => self.branch_progress(desk, leg, LegState::Early, early),
-            LegEvent::Answered { description } => self.branch_answered(desk, leg, description),
+            LegEvent::Answered { description, connected, private } => {
+                self.answered_as(desk, leg, connected, private);
+                self.branch_answered(desk, leg, description);
+            }
             LegEvent::Redirected { to } => self.branch_redirected(desk, leg, to),
             LegEvent::Confirmed { description } => self.caller_confirmed(desk, description),
             LegEvent::ModifyOffered { offer } => self.modify_offered(desk, leg, offer),

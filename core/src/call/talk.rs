@@ -71,6 +71,15 @@ impl Call {
 
     /// Tells the caller's leg to answer: with what it was told before, when it was told something.
     pub(super) fn answer_caller(&mut self, desk: &mut Desk<'_>, formats: Formats) {
+        let callee = match &self.state {
+            State::Talking(talking) => self.branches.iter().find(|branch| branch.id == talking.callee),
+            State::Arriving
+            | State::Dialing(_)
+            | State::Flow(_)
+            | State::Joining(_)
+            | State::Settling { .. } => None,
+        };
+        let connected = callee.map(|callee| callee.party.clone());
         let Some(caller) = &mut self.caller else { return };
         let description = match (&caller.local, &caller.remote) {
             (Some(committed), _) => Some(committed.clone()),
@@ -87,7 +96,7 @@ impl Call {
             Some(_) => caller.stands(desk),
             None => caller.pending = Some(description.clone()),
         }
-        caller.command(desk, LegCommand::Answer { description });
+        caller.command(desk, LegCommand::Answer { description, connected });
         caller.set_state(desk, LegState::Up);
     }
 

@@ -110,6 +110,7 @@ names! {
     RSeq = "RSeq", b"rseq";
     PAssertedIdentity = "P-Asserted-Identity", b"p-asserted-identity";
     PPreferredIdentity = "P-Preferred-Identity", b"p-preferred-identity";
+    RemotePartyId = "Remote-Party-ID", b"remote-party-id";
     Privacy = "Privacy", b"privacy";
     Diversion = "Diversion", b"diversion";
     HistoryInfo = "History-Info", b"history-info";

@@ -6,7 +6,7 @@ use dialtone_core::{Cause, ContactId, Description, HungUpBy, Journey, LegEvent, 
 use super::reach::Way;
 use super::{SipOutput, Stack};
 use crate::message::{Method, Name, Request};
-use crate::ua::{Ask, Calling, Leg, Reliability, State};
+use crate::ua::{Ask, Calling, Leg, Reliability, State, diversion};
 
 /// For whom a call of ours is made.
 pub(super) struct Caller<'a> {
@@ -42,12 +42,14 @@ impl Stack {
         let session_id = self.tokens.session_id();
         let subscriber = self.subscribers.by_number.get(&endpoint);
         let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
+        let asserts = subscriber.map(|subscriber| subscriber.identity).unwrap_or_default();
         let tag = self.tokens.tag();
         let identity = &self.config.identity;
-        let mut from = identity.user(&caller.party.number, &caller.party.name);
+        let mut from = identity.shown(caller.party);
         from.set_tag(&tag);
         let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
         leg.at_source = way.at_source;
+        leg.asserts = asserts;
         let mut invite = Request::new(Method::Invite, way.uri.clone());
         let headers = &mut invite.headers;
         headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()));
@@ -67,7 +69,11 @@ impl Stack {
         }
         let ask = Ask::new(&self.config.calls);
         ask.write(None, headers);
-        if let Some(referrer) = caller.referred_by {
+        identity.assert(headers, asserts, caller.party, "calling");
+        if asserts.trusted {
+            diversion::write(identity, headers, &caller.journey.diversions, &endpoint);
+        }
+        if let Some(referrer) = caller.referred_by.filter(|referrer| asserts.trusted || !referrer.private) {
             // RFC 3892 §3: who transferred, as we know them.
             headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
         }

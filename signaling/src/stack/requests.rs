@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dialtone_core::{Journey, LegEvent, Mono, Now, Number, Party};
+use dialtone_core::{Journey, LegEvent, Mono, Now, Number};
 
 use super::{SipOutput, Stack, received};
 use crate::auth::challenge;
@@ -11,7 +11,7 @@ use crate::message::{MAX_FORWARDS_DEFAULT, Method, Name, Request, Response, Via}
 use crate::registrar::{Changes, Nat, Registration};
 use crate::sdp::CONTENT_TYPE;
 use crate::transaction::{Lookup, TxId};
-use crate::ua::{Body, Dialog, Leg, Offered, State, admit, bad_event, is_bad_event};
+use crate::ua::{Body, Dialog, Leg, Offered, State, admit, bad_event, caller, diversion, is_bad_event};
 use crate::wire::{Credentials, Path};
 
 /// Extensions that a REGISTER may require: RFC 3327, RFC 5626, RFC 5627.
@@ -233,11 +233,13 @@ impl Stack {
         path: Path,
         out: &mut Vec<SipOutput>,
     ) {
-        let from = invite.from().ok().and_then(|from| from.uri.user_decoded().map(|user| user.into_owned()));
-        if from.as_ref() != Some(&account) {
+        let subscriber = self.subscribers.by_number.get(&account);
+        let asserts = subscriber.map(|subscriber| subscriber.identity).unwrap_or_default();
+        let name = subscriber.map_or("", |subscriber| &subscriber.name);
+        let Some(caller) = caller(&invite, &account, name, asserts.trusted) else {
             // Nobody calls under another's number.
             return self.respond(now, tx, Response::to(&invite, 403).with_reason("From Is Not The Account"));
-        }
+        };
         if invite.dialog_target().is_err() {
             return self.respond(
                 now,
@@ -269,7 +271,6 @@ impl Stack {
             // RFC 4475 §3.3.15: whatever we answered, the caller could not read it.
             return self.respond(now, tx, Response::to(&invite, 406));
         }
-        let subscriber = self.subscribers.by_number.get(&account);
         let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
         let admitted = match admit(&self.config.calls, reliability, &invite) {
             Ok(admitted) => admitted,
@@ -289,6 +290,7 @@ impl Stack {
         let session_id = self.tokens.session_id();
         let mut leg = Leg::new(id, account.clone(), tag.clone(), session_id, reliability);
         leg.at_source = at_source;
+        leg.asserts = asserts;
         leg.peer.heed(&invite.headers);
         let offer = match leg.read_body(&invite.headers, &invite.body) {
             Body::Empty => None,
@@ -298,11 +300,10 @@ impl Stack {
             }
         };
         let hops = invite.max_forwards().unwrap_or(MAX_FORWARDS_DEFAULT);
-        let journey = Journey { hops, ..Journey::default() };
+        let diversions = if asserts.trusted { diversion::read(&invite.headers) } else { Vec::new() };
+        let journey = Journey { hops, diversions };
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, invite.clone());
-        let name = self.subscribers.by_number.get(&account).map(|subscriber| subscriber.name.clone());
-        let caller = Party { number: account.clone(), name: name.unwrap_or_default() };
         self.dialogs.insert(tag, id);
         let merged = Lookup::merged(&invite).share();
         self.offered.insert(Arc::clone(&merged), id);

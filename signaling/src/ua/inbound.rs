@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dialtone_core::leg::EarlyOffer;
-use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent, Mono};
+use dialtone_core::{Cause, Description, HungUpBy, LegCommand, LegEvent, Mono, Party};
 
 use super::Desk;
 use super::cause::{reason, status_of};
@@ -52,7 +52,7 @@ pub(crate) struct Offered {
     all_reliably: bool,
     described: Described,
     /// We answer the call as soon as what we described was acknowledged (RFC 3262 §5).
-    accepted: Option<Description>,
+    accepted: Option<(Description, Option<Party>)>,
     provisional: Option<Provisional>,
 }
 
@@ -159,9 +159,9 @@ impl Leg {
         match command {
             LegCommand::Ring { early } => self.provisional(desk, 180, early),
             LegCommand::Progress { early } => self.provisional(desk, 183, Some(early)),
-            LegCommand::Answer { description } => {
+            LegCommand::Answer { description, connected } => {
                 if let State::Offered(offered) = &mut self.state {
-                    offered.accepted = Some(description);
+                    offered.accepted = Some((description, connected));
                 }
                 self.answer_if_ready(desk);
             }
@@ -270,16 +270,19 @@ impl Leg {
         if offered.described == Described::Sent || !decided {
             return;
         }
-        if let Some(description) = offered.accepted.take() {
-            self.answer(desk, &description);
+        if let Some((description, connected)) = offered.accepted.take() {
+            self.answer(desk, &description, connected.as_ref());
         }
     }
 
-    fn answer(&mut self, desk: &mut Desk<'_>, local: &Description) {
+    fn answer(&mut self, desk: &mut Desk<'_>, local: &Description, connected: Option<&Party>) {
         let State::Offered(offered) = std::mem::replace(&mut self.state, State::Gone) else { return };
         let Offered { tx, invite, dialog, has_offer, terms, mut sender, described, .. } = *offered;
         let mut response = self.response(desk, &invite, 200, &self.tag, dialog.path);
         terms.write(&mut response.headers);
+        if let Some(party) = connected {
+            desk.identity.assert(&mut response.headers, self.asserts, party, "called");
+        }
         // What was agreed reliably is not said once more (RFC 6337 §3.1.1).
         let describes = described == Described::No;
         if describes {

@@ -16,7 +16,7 @@ use super::dialog::Dialog;
 use super::exchange::Exchange;
 use super::inbound::Offered;
 use super::outbound::Calling;
-use super::policy::{Peer, Reliability};
+use super::policy::{IdentityPolicy, Peer, Reliability};
 use super::refer::Refers;
 use super::session::Session;
 use crate::message::{self, ContentError, Headers, Method, Name, RawUri, Request, Response};
@@ -44,6 +44,8 @@ pub(crate) struct Leg {
     /// Our tag: in To when they called, in From when we did.
     pub tag: String,
     pub reliability: Reliability,
+    /// What its far end is believed and told about who calls and who answered.
+    pub asserts: IdentityPolicy,
     pub peer: Peer,
     /// Whether it is reached where its messages come from, whatever its contact says.
     pub at_source: bool,
@@ -78,6 +80,7 @@ impl Leg {
             endpoint,
             tag,
             reliability,
+            asserts: IdentityPolicy::default(),
             at_source: false,
             peer: Peer::default(),
             sdp: SdpWriter::new(Origin { session_id, version: 1 }),

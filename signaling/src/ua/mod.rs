@@ -5,8 +5,10 @@
 //! answers, [`timers`] the session timer, [`exchange`] the changes of a stream, [`within`] what else can be
 //! asked in a dialog.
 
+mod asserted;
 pub mod cause;
 mod dialog;
+pub(crate) mod diversion;
 mod exchange;
 mod forks;
 mod identity;
@@ -24,12 +26,13 @@ mod within;
 use bytes::Bytes;
 use dialtone_core::{LegId, Now};
 
+pub(crate) use self::asserted::caller;
 pub(crate) use self::dialog::{Dialog, next_hop};
 pub use self::identity::Identity;
 pub(crate) use self::inbound::{Offered, admit};
 pub(crate) use self::leg::{Body, Leg, State};
 pub(crate) use self::outbound::{Calling, end_unwanted};
-pub use self::policy::{CallPolicy, Reliability};
+pub use self::policy::{CallPolicy, IdentityPolicy, Reliability, SendIdentity};
 pub(crate) use self::refer::ReferTo;
 pub(crate) use self::timers::Ask;
 pub use self::tokens::Tokens;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegCommand, LegEvent, Mono, Number};
 
 use super::Desk;
+use super::asserted::{asserted, is_private};
 use super::cause::{cause_of, reason_value, status_of};
 use super::dialog::Dialog;
 use super::exchange::Wish;
@@ -304,6 +305,8 @@ impl Leg {
             _ if mine.as_ref().is_some_and(|fork| fork.settled) => Body::Empty,
             other => other,
         };
+        let connected = self.asserts.trusted.then(|| asserted(&response.headers)).flatten();
+        let private = is_private(&response.headers);
         let timer = SessionTimer::accepted(desk.now.mono, ask, &response.headers);
         let mut session = Session::accepted(dialog, timer, others);
         session.acknowledge(desk, self.id, tx, cseq);
@@ -321,7 +324,7 @@ impl Leg {
         };
         self.forget_change(desk);
         match description {
-            Some(description) => self.tell(desk, LegEvent::Answered { description }),
+            Some(description) => self.tell(desk, LegEvent::Answered { description, connected, private }),
             None => {
                 self.bye(desk, Cause::IncompatibleDestination);
                 self.tell(

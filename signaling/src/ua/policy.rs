@@ -19,6 +19,37 @@ pub enum Reliability {
     Required,
 }
 
+/// Which header says to somebody who calls, or who answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SendIdentity {
+    /// None; From alone.
+    #[default]
+    None,
+    /// P-Asserted-Identity (RFC 3325).
+    Pai,
+    /// Remote-Party-ID, for what is older.
+    Rpid,
+}
+
+/// How far an extension is believed, and what it is told, about who calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IdentityPolicy {
+    /// Whether it may say who calls through it, and is told who does not want to be known (RFC 3324 §4: a trust
+    /// domain is what its operator says).
+    pub trusted: bool,
+    /// What it is told.
+    pub sends: SendIdentity,
+}
+
+impl IdentityPolicy {
+    /// One that says nothing of what it wants is told who calls when it is trusted.
+    pub fn new(trusted: bool, sends: Option<SendIdentity>) -> Self {
+        let usual = if trusted { SendIdentity::Pai } else { SendIdentity::None };
+        IdentityPolicy { trusted, sends: sends.unwrap_or(usual) }
+    }
+}
+
 /// What holds for every call of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallPolicy {
