@@ -154,8 +154,7 @@ struct RunningEngine {
 impl RunningEngine {
     fn start(legs: usize) -> Self {
         let prompts = Arc::new(PromptLibrary::default());
-        let config =
-            EngineConfig { reserve: legs, ..EngineConfig::new(vec![LOCALHOST.into()], prompts, [3; 32]) };
+        let config = EngineConfig { reserve: legs, ..EngineConfig::new(vec![LOCALHOST], prompts, [3; 32]) };
         let (sender, events) = sync_channel(legs + 64);
         let engine = Engine::start(config, move |event| match sender.try_send(event) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),

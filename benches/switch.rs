@@ -119,7 +119,11 @@ impl Bench {
         let accounts = Arc::new(Accounts::new("dialtone", &[], numbers.map(|number| (number, "secret"))));
         let by_number: HashMap<_, _> = numbers.map(|n| (n.to_owned(), Subscriber::default())).into();
         let stack = StackConfig {
-            identity: Identity { domain: "dialtone".into(), product: "bench".into(), public_host: None },
+            identity: Identity {
+                domain: "dialtone".into(),
+                product: "bench".into(),
+                net: Default::default(),
+            },
             calls: Default::default(),
             timing: Timing::default(),
             expiry: ExpiryPolicy::default(),

@@ -115,7 +115,8 @@ impl MediaCommand {
 pub struct ReadyPort {
     /// Its id.
     pub port: PortId,
-    /// Where it receives RTP: what a description of ours says.
+    /// Where it receives RTP. The address may be every one of the machine; signaling knows which one, or which other
+    /// one, the peer is told.
     pub rtp: SocketAddr,
     /// Where it receives RTCP.
     pub rtcp: SocketAddr,

@@ -36,6 +36,6 @@ pub mod tone;
 pub mod wav;
 pub mod worker;
 
-pub use engine::{Engine, EngineConfig, EngineError, EngineMetrics, MediaAddress};
+pub use engine::{Engine, EngineConfig, EngineError, EngineMetrics};
 pub use leg::SilenceLimits;
 pub use prompt::{PromptError, PromptLibrary};

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod message;
+pub mod net;
 pub mod registrar;
 pub mod sdp;
 pub mod stack;

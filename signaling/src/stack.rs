@@ -199,6 +199,11 @@ impl Stack {
             }
             SipInput::Subscribers(subscribers) => self.subscribers = subscribers,
             SipInput::Sockets(sockets) => self.ways.sockets = sockets,
+            SipInput::Addresses { external, default } => {
+                let net = &mut self.config.identity.net;
+                (net.external, net.default) = (external, default);
+                self.ways.default = default;
+            }
         }
         self.settle(now, out);
     }

@@ -61,6 +61,8 @@ fn configuration(address: IpAddr) -> String {
         .replace("#tcp = [\"127.0.0.1:5060\"]", &format!("tcp = [\"{address}:5060\"]"))
         .replace("#tls = [\"127.0.0.1:5061\"]", &format!("tls = [\"{address}:5061\"]"))
         .replace("#bind = [\"127.0.0.1\"]", &format!("bind = [\"{address}\"]"))
+        // Nobody calls from outside until somebody says how. A public address needs no other one.
+        .replace("#external_address = []", "external_address = []")
 }
 
 fn site() -> io::Result<String> {
@@ -122,8 +124,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::config::{Environment, load_all};
+    use crate::config::{Environment, NetConfig, check_all, load_all};
     use crate::site::testing::Folder;
+    use dialtone_core::Wall;
 
     #[test]
     fn what_it_writes_is_good_secret_and_never_overwritten() {
@@ -162,5 +165,11 @@ mod tests {
         assert_eq!(config.sip.tcp, config.sip.udp);
         assert_eq!(config.rtp.bind, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
         assert!(config.http.bind[0].ip().is_loopback());
+        let lan = Folder::new();
+        let file = lan.write("dialtone.toml", &configuration("192.168.1.7".parse().unwrap()));
+        lan.write("site.toml", &site().unwrap());
+        let checked = check_all(&file, &Environment::new(), Wall::from_micros(0)).unwrap();
+        assert_eq!(checked.warnings, []);
+        assert_eq!(checked.config.net, NetConfig::default(), "all of it is as documented");
     }
 }

@@ -184,9 +184,12 @@ fn file(named: Option<&Path>) -> PathBuf {
 }
 
 fn check(file: &Path, environment: &Environment) -> Result<(), CliError> {
-    let (config, loaded) =
+    let config::Checked { config, loaded, warnings } =
         config::check_all(file, environment, ProcessClock::start().now().wall).map_err(CliError::Wrong)?;
     let site = &loaded.site;
+    for warning in warnings {
+        println!("warning: {warning}");
+    }
     println!("{}: good", file.display());
     println!(
         "{}: good: {}, {}, {}",

@@ -20,6 +20,7 @@ pub(super) fn check(config: &Config, file: &Path, places: &Places, problems: &mu
     let mut checker = Checker { file, places, problems };
     checker.sip(config);
     checker.rtp(config);
+    checker.net(config);
     checker.rest(config);
 }
 
@@ -37,20 +38,8 @@ impl Checker<'_> {
             );
         }
         self.apart(("sip.tls", &sip.tls), ("sip.tcp", &sip.tcp));
-        let wildcard =
-            sip.udp.iter().chain(&sip.tcp).chain(&sip.tls).find(|address| address.ip().is_unspecified());
-        if let (Some(wildcard), true) = (wildcard, sip.public_host.is_empty()) {
-            self.report(
-                "sip.public_host",
-                format!("{wildcard} is every address of the machine, so phones must be told which to use"),
-                "set sip.public_host to the host that phones reach, or listen on that address alone",
-            );
-        }
         if !is_host(&sip.domain) {
             self.report("sip.domain", format!("{:?} is not a host name", sip.domain), HOST_FIX);
-        }
-        if !sip.public_host.is_empty() && !is_host(&sip.public_host) {
-            self.report("sip.public_host", format!("{:?} is not a host name", sip.public_host), HOST_FIX);
         }
         self.time("sip.t1", sip.t1, Duration::from_millis(100), Duration::from_secs(4));
         let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
@@ -83,31 +72,9 @@ impl Checker<'_> {
 
     fn rtp(&mut self, config: &Config) {
         let rtp = &config.rtp;
-        for (key, addresses) in [("rtp.bind", &rtp.bind), ("rtp.public_addresses", &rtp.public_addresses)] {
-            if addresses.iter().filter(|ip| ip.is_ipv4()).count() > 1
-                || addresses.iter().filter(|ip| ip.is_ipv6()).count() > 1
-            {
-                self.report(
-                    key,
-                    "two addresses of one family".into(),
-                    "keep one IPv4 and one IPv6 address at most",
-                );
-            }
-        }
+        self.one_of_each_family("rtp.bind", &rtp.bind);
         if rtp.bind.is_empty() {
             self.report("rtp.bind", "no address to receive voice on".into(), "name one");
-        }
-        for ip in rtp.bind.iter().filter(|ip| ip.is_unspecified()) {
-            if !rtp.public_addresses.iter().any(|public| public.is_ipv4() == ip.is_ipv4()) {
-                self.report(
-                    "rtp.public_addresses",
-                    format!("{ip} is every address of the machine, so phones must be told which to use"),
-                    "set rtp.public_addresses to the address that phones reach, or bind that address alone",
-                );
-            }
-        }
-        for ip in rtp.public_addresses.iter().filter(|ip| ip.is_unspecified()) {
-            self.report("rtp.public_addresses", format!("{ip} cannot be sent to"), "name a real address");
         }
         if rtp.port_min < 1024 {
             self.report("rtp.port_min", "it is below 1024".into(), "choose a port of 1024 or above");
@@ -125,6 +92,35 @@ impl Checker<'_> {
         self.time("rtp.timeout", rtp.timeout, second, day);
         self.time("rtp.hold_timeout", rtp.hold_timeout, second, day);
         self.time("rtp.quarantine", rtp.quarantine, Duration::ZERO, Duration::from_secs(600));
+    }
+
+    fn net(&mut self, config: &Config) {
+        let net = &config.net;
+        let fixed: Vec<IpAddr> = net.fixed().collect();
+        self.one_of_each_family("net.external_address", &fixed);
+        for ip in &fixed {
+            if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() {
+                self.report("net.external_address", format!("{ip} cannot be called"), "name a real address");
+            }
+        }
+        if net.stun_servers().count() > 1 {
+            self.report("net.external_address", "two STUN servers".into(), "keep one");
+        }
+        for (host, _) in net.stun_servers() {
+            if !is_host(host) {
+                self.report("net.external_address", format!("{host:?} is not a host name"), HOST_FIX);
+            }
+        }
+        let (least, most) = (Duration::from_secs(5), Duration::from_secs(3600));
+        self.time("net.stun_interval", net.stun_interval, least, most);
+    }
+
+    fn one_of_each_family(&mut self, key: &str, addresses: &[IpAddr]) {
+        let (v4, v6): (Vec<&IpAddr>, Vec<&IpAddr>) = addresses.iter().partition(|ip| ip.is_ipv4());
+        if v4.len() > 1 || v6.len() > 1 {
+            let fix = "keep one IPv4 and one IPv6 address at most";
+            self.report(key, "two addresses of one family".into(), fix);
+        }
     }
 
     fn rest(&mut self, config: &Config) {

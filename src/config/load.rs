@@ -44,24 +44,36 @@ pub fn load(file: &Path, environment: &Environment) -> Result<Config, Problems> 
 /// Reads the configuration and the site that it names, and checks both together.
 pub fn load_all(file: &Path, environment: &Environment) -> Result<(Config, Loaded), Problems> {
     let mut problems = Vec::new();
-    let all = read_all(file, environment, &mut problems);
-    finish(all, problems)
+    let (config, loaded, _) = read_all(file, environment, &mut problems);
+    finish((config, loaded), problems)
+}
+
+/// What [`check_all`] found good.
+#[derive(Debug)]
+pub struct Checked {
+    /// The configuration.
+    pub config: Config,
+    /// The site.
+    pub loaded: Loaded,
+    /// What may be meant so, and may be a mistake.
+    pub warnings: Vec<Problem>,
 }
 
 /// The same, and what is no reason not to start but must be put right all the same.
-pub fn check_all(file: &Path, environment: &Environment, now: Wall) -> Result<(Config, Loaded), Problems> {
+pub fn check_all(file: &Path, environment: &Environment, now: Wall) -> Result<Checked, Problems> {
     let mut problems = Vec::new();
-    let all = read_all(file, environment, &mut problems);
-    tls::check_validity(&all.0, file, now, &mut problems);
-    finish(all, problems)
+    let (config, loaded, places) = read_all(file, environment, &mut problems);
+    tls::check_validity(&config, file, now, &mut problems);
+    let warnings = super::net::warnings(&config, file, &places);
+    finish(Checked { config, loaded, warnings }, problems)
 }
 
-fn read_all(file: &Path, environment: &Environment, problems: &mut Vec<Problem>) -> (Config, Loaded) {
+fn read_all(file: &Path, environment: &Environment, problems: &mut Vec<Problem>) -> (Config, Loaded, Places) {
     let (config, places) = read(file, environment, problems);
     let loaded = site::load(&config, problems);
     site::check_exposure(&config, &places, file, &loaded, problems);
     tls::check(&config, file, &places, problems);
-    (config, loaded)
+    (config, loaded, places)
 }
 
 fn finish<T>(value: T, mut problems: Vec<Problem>) -> Result<T, Problems> {
@@ -288,13 +300,31 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_address_needs_a_public_one() {
-        let text = "[sip]\nudp = [\"0.0.0.0:5060\"]\n[rtp]\nbind = [\"0.0.0.0\"]\n";
-        let (_, problems) = read_text(text, &[]);
-        assert_eq!(problems.len(), 2, "{problems:#?}");
-        let public = "[sip]\nudp = [\"0.0.0.0:5060\"]\npublic_host = \"pbx.example\"\n\
-                      [rtp]\nbind = [\"0.0.0.0\"]\npublic_addresses = [\"192.0.2.1\"]\n";
-        assert_eq!(read_text(public, &[]).1, Vec::<String>::new());
+    fn external_addresses_are_read_and_checked() {
+        let good = "[net]\nexternal_address = [\"192.0.2.1\", \"stun:stun.example\"]\n\
+                    local_networks = [\"10.0.0.0/8\"]\n";
+        let (config, problems) = read_text(good, &[]);
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(config.net.fixed().map(|ip| ip.to_string()).collect::<Vec<_>>(), ["192.0.2.1"]);
+        assert_eq!(config.net.stun_servers().collect::<Vec<_>>(), [("stun.example", 3478)]);
+        let variables = [("DIALTONE_NET_EXTERNAL_ADDRESS", "stun:[2001:db8::1]:19302")];
+        let (config, problems) = read_text("", &variables);
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(config.net.stun_servers().collect::<Vec<_>>(), [("2001:db8::1", 19302)]);
+        let bad = [
+            ("external_address = [\"192.0.2.1\", \"192.0.2.2\"]", "two addresses of one family"),
+            ("external_address = [\"0.0.0.0\"]", "0.0.0.0 cannot be called"),
+            ("external_address = [\"pbx.example\"]", "neither an address"),
+            ("external_address = [\"stun:\"]", "neither an address"),
+            ("external_address = [\"stun:a:b\"]", "neither an address"),
+            ("external_address = [\"stun:a\", \"stun:b\"]", "two STUN servers"),
+            ("local_networks = [\"10.0.0.1/8\"]", "bits beyond the length"),
+            ("stun_interval = \"1s\"", "1s is out of range"),
+        ];
+        for (line, what) in bad {
+            let (_, problems) = read_text(&format!("[net]\n{line}\n"), &[]);
+            assert!(problems.len() == 1 && problems[0].contains(what), "{line}: {problems:#?}");
+        }
     }
 
     #[test]

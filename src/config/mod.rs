@@ -15,12 +15,14 @@ pub(crate) mod document;
 mod documented;
 pub mod duration;
 mod load;
+mod net;
 mod problem;
 mod section;
 
 pub use document::Document;
 pub(crate) use load::Places;
-pub use load::{Environment, check_all, load, load_all};
+pub use load::{Checked, Environment, check_all, load, load_all};
+pub use net::{ExternalAddress, NetConfig};
 pub use problem::{Place, Problem, Problems};
 pub use section::{
     AuthConfig, CallsConfig, DataConfig, GuardConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat,
@@ -50,6 +52,8 @@ pub struct Config {
     pub site: SiteConfig,
     /// Where everything is kept.
     pub data: DataConfig,
+    /// How the machine is seen from elsewhere.
+    pub net: NetConfig,
     /// SIP.
     pub sip: SipConfig,
     /// Certificates.

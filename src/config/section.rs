@@ -67,9 +67,6 @@ pub struct SipConfig {
     pub tls: Vec<SocketAddr>,
     /// The name of this system in SIP addresses, and the realm of its challenges.
     pub domain: String,
-    /// The host that our Via and Contact say; empty for the address that a message came to. Needed
-    /// when listening on a wildcard address.
-    pub public_host: String,
     /// RFC 3261 T1: how long a round trip takes.
     #[serde(with = "duration")]
     pub t1: Duration,
@@ -114,7 +111,6 @@ impl Default for SipConfig {
             tcp: vec![loopback(5060)],
             tls: vec![loopback(5061)],
             domain: "dialtone".into(),
-            public_host: String::new(),
             t1: Duration::from_millis(500),
             session_expires: Duration::from_secs(30 * 60),
             min_se: Duration::from_secs(90),
@@ -246,9 +242,6 @@ impl Default for GuardConfig {
 pub struct RtpConfig {
     /// Addresses to receive on: at most one of IPv4 and one of IPv6.
     pub bind: Vec<IpAddr>,
-    /// The addresses that our descriptions say instead of those of `bind`, at most one per family.
-    /// Needed when `bind` has a wildcard address.
-    pub public_addresses: Vec<IpAddr>,
     /// Lowest port.
     pub port_min: u16,
     /// Highest port.
@@ -272,7 +265,6 @@ impl Default for RtpConfig {
     fn default() -> Self {
         Self {
             bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            public_addresses: Vec::new(),
             port_min: 10_000,
             port_max: 20_000,
             workers: 0,

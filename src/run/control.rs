@@ -11,6 +11,7 @@ use dialtone_core::Mono;
 use dialtone_core::command::{Command, Reply};
 use dialtone_core::media::MediaEvent;
 use dialtone_core::pbx::ReplyTo;
+use dialtone_signaling::net::Addresses;
 use dialtone_signaling::registrar::PersistToken;
 use dialtone_signaling::stack::SipInput;
 use dialtone_signaling::transport::{Class, Sink};
@@ -83,6 +84,11 @@ impl ControlQueue {
             Item::Input(_, Input::Sip(SipInput::Transport(event))) => event,
             Item::Input(..) | Item::Stop => unreachable!("the queue gives back what was offered"),
         })
+    }
+
+    /// Which addresses of ours peers can use from now on; false when there is no room now.
+    pub fn addresses(&self, external: Addresses, default: Addresses) -> bool {
+        self.push(self.item(Input::Sip(SipInput::Addresses { external, default }))).is_ok()
     }
 
     /// From the media engine.

@@ -9,6 +9,7 @@ use dialtone_media::EngineMetrics;
 use dialtone_signaling::transport::Metrics as TransportMetrics;
 use dialtone_store::WriterCounters;
 
+use super::addresses::Answers;
 use super::control::ControlQueue;
 use crate::clock::ProcessClock;
 use crate::switch::SwitchCounts;
@@ -106,13 +107,15 @@ pub(super) struct Sources {
     pub transport: Arc<TransportMetrics>,
     pub media: Arc<EngineMetrics>,
     pub certificates: Option<Arc<Certificates>>,
+    pub stun: Arc<Answers>,
     pub view: Arc<View>,
     pub clock: ProcessClock,
 }
 
 /// Everything that can be scraped.
 pub(super) fn registry(sources: Sources) -> Registry {
-    let Sources { counts, queue, turns, writers, transport, media, certificates, view, clock } = sources;
+    let Sources { counts, queue, turns, writers, transport, media, certificates, stun, view, clock } =
+        sources;
     Registry::default()
         .with(move || switch(&counts.lock().unwrap_or_else(PoisonError::into_inner)))
         .with(move || control_queue(&queue, clock))
@@ -121,6 +124,7 @@ pub(super) fn registry(sources: Sources) -> Registry {
         .with(move || sip(&transport))
         .with(move || self::media(&media))
         .with(move || certificates.as_deref().map(tls).unwrap_or_default())
+        .with(move || stun.families())
         .with(move || view.metrics())
 }
 

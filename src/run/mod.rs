@@ -7,6 +7,7 @@
 //!                                           └─▶ record keeper (keeper.rs) ─▶ CDRs, traces, view
 //! ```
 
+mod addresses;
 mod certificates;
 mod control;
 mod drain;
@@ -36,6 +37,7 @@ use dialtone_signaling::wire::{FlowId, Transport};
 use dialtone_store::{DataDir, DataDirError, RecordReader, Records, SledStore, StateError, StateWriter};
 use tokio::sync::watch;
 
+use self::addresses::Watch;
 use self::certificates::Reload;
 use self::control::{Control, ControlQueue, Replies};
 use self::drain::{Signals, drain};
@@ -180,7 +182,8 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
         turns: Arc::clone(&turns),
         writers: Arc::clone(&writers),
     };
-    let boot = first_inputs(&data, &transports.handle(), bindings);
+    let watch = Watch::new(&config, transports.handle(), queue.clone());
+    let boot = first_inputs(&data, &transports.handle(), &watch, bindings);
     let control_thread = std::thread::Builder::new()
         .name("control".into())
         .spawn(move || or_die("control", || control.run(&mut switch, boot)))
@@ -195,6 +198,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
         transport: transports.handle().metrics(),
         media: media_metrics,
         certificates: certificates.clone(),
+        stun: watch.answers(),
         view: Arc::clone(&view),
         clock,
     });
@@ -214,6 +218,8 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
         http_limits(&config),
         stopped,
     ));
+
+    let watching = watch.start().await;
 
     status.store(Status::Ok as u8, Ordering::Release);
     tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, tls = ?config.sip.tls, http = ?config.http.bind, https = ?config.http.tls_bind, "dialtone runs");
@@ -237,6 +243,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     }
     let _ = admin.await;
     on_hangup.abort();
+    watching.abort();
     drop(admin_socket);
     tracing::info!("dialtone has stopped");
     Ok(())
@@ -251,7 +258,17 @@ fn or_die(name: &str, run: impl FnOnce()) {
     }
 }
 
-fn first_inputs(data: &DataDir, transport: &TransportHandle, bindings: Vec<SipInput>) -> Vec<Input> {
+fn first_inputs(
+    data: &DataDir,
+    transport: &TransportHandle,
+    watch: &Watch,
+    mut bindings: Vec<SipInput>,
+) -> Vec<Input> {
+    for restored in &mut bindings {
+        if let SipInput::Restore { binding, .. } = restored {
+            binding.path = transport.renewed(binding.path);
+        }
+    }
     let sockets = transport.locals().into_iter().scan(0, |flow, (kind, local)| {
         // UDP sockets are flows 1, 2 … in the order of their binding; listeners are none.
         let udp = kind == Transport::Udp;
@@ -260,7 +277,7 @@ fn first_inputs(data: &DataDir, transport: &TransportHandle, bindings: Vec<SipIn
     });
     let sockets = Input::Sip(SipInput::Sockets(sockets.collect()));
     let started = Input::Process(Fact::Started { version: VERSION.into(), boot: data.boot() });
-    [started, sockets].into_iter().chain(bindings.into_iter().map(Input::Sip)).collect()
+    [started, watch.first(), sockets].into_iter().chain(bindings.into_iter().map(Input::Sip)).collect()
 }
 
 /// Sends to a bounded queue that only a stopped server leaves unread.

@@ -11,9 +11,8 @@ use dialtone_api::{
     serve_tls as serve_https,
 };
 use dialtone_core::NodeId;
-use dialtone_media::{Engine, EngineConfig, MediaAddress, PromptLibrary};
+use dialtone_media::{Engine, EngineConfig, PromptLibrary};
 use dialtone_signaling::auth::{Accounts, Algorithm, NonceKey, ThrottlePolicy};
-use dialtone_signaling::message::Host;
 use dialtone_signaling::registrar::{ContactPolicy as Contacts, ExpiryPolicy, GruuKey};
 use dialtone_signaling::stack::{StackConfig, Subscriber, Subscribers};
 use dialtone_signaling::transaction::Timing;
@@ -87,7 +86,7 @@ pub(super) fn stack_config(
         identity: Identity {
             domain: sip.domain.clone(),
             product: format!("Dialtone/{VERSION}"),
-            public_host: Host::parse(&sip.public_host),
+            net: config.net.known(),
         },
         timing: Timing { t1: sip.t1, ..Timing::default() },
         calls: CallPolicy { session_expires: sip.session_expires, min_se: sip.min_se, timer_c: sip.timer_c },
@@ -127,15 +126,6 @@ pub(super) fn start_media(config: &Config, queue: &ControlQueue) -> Result<Engin
     if config.site.prompts.is_dir() {
         prompts.add_folder(&config.site.prompts)?;
     }
-    let advertise = |bind: &std::net::IpAddr| MediaAddress {
-        bind: *bind,
-        advertise: rtp
-            .public_addresses
-            .iter()
-            .copied()
-            .find(|public| public.is_ipv4() == bind.is_ipv4())
-            .unwrap_or(*bind),
-    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let media = EngineConfig {
         workers: if rtp.workers == 0 { u16::try_from(cores).unwrap_or(u16::MAX) } else { rtp.workers },
@@ -145,7 +135,7 @@ pub(super) fn start_media(config: &Config, queue: &ControlQueue) -> Result<Engin
         rtp_timeout: rtp.timeout,
         hold_timeout: rtp.hold_timeout,
         commands_max: config.limits.media_queue,
-        ..EngineConfig::new(rtp.bind.iter().map(advertise).collect(), Arc::new(prompts), random_bytes()?)
+        ..EngineConfig::new(rtp.bind.clone(), Arc::new(prompts), random_bytes()?)
     };
     let queue = queue.clone();
     Ok(Engine::start(media, move |event| queue.media(event))?)

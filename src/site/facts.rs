@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Loaded;
-use crate::config::Config;
+use crate::config::{Config, NetConfig};
 
 /// Names and values: where to register, with what, and what to dial first.
 pub fn facts(config: &Config, loaded: &Loaded) -> Vec<(String, String)> {
@@ -13,7 +13,7 @@ pub fn facts(config: &Config, loaded: &Loaded) -> Vec<(String, String)> {
     let transports = [("SIP over UDP", &sip.udp), ("SIP over TCP", &sip.tcp), ("SIP over TLS", &sip.tls)];
     for (name, addresses) in transports {
         for address in addresses {
-            fact(name, reachable(address, &config.sip.public_host));
+            fact(name, reachable(address, &config.net));
         }
     }
     fact("Domain, realm", config.sip.domain.clone());
@@ -40,12 +40,12 @@ pub fn facts(config: &Config, loaded: &Loaded) -> Vec<(String, String)> {
     facts
 }
 
-/// What a phone is told to reach the socket at `address`.
-fn reachable(address: &SocketAddr, public_host: &str) -> String {
-    match (address.ip().is_unspecified(), public_host) {
-        (false, _) | (true, "") => address.to_string(),
-        (true, host) if host.contains(':') => format!("[{host}]:{}", address.port()),
-        (true, host) => format!("{host}:{}", address.port()),
+/// Where a phone reaches the socket at `address`, also from outside.
+fn reachable(address: &SocketAddr, net: &NetConfig) -> String {
+    let external = net.fixed().find(|ip| ip.is_ipv4() == address.is_ipv4() && !address.ip().is_loopback());
+    match external.map(|ip| SocketAddr::new(ip, address.port())) {
+        Some(external) if external != *address => format!("{address}; from outside {external}"),
+        Some(_) | None => address.to_string(),
     }
 }
 
@@ -80,9 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_is_shown_as_phones_reach_it() {
-        let any = "0.0.0.0:5062".parse().unwrap();
-        assert_eq!(reachable(&any, "pbx.example"), "pbx.example:5062");
-        assert_eq!(reachable(&any, "2001:db8::1"), "[2001:db8::1]:5062");
+    fn the_address_outside_is_shown_too() {
+        let mut net = NetConfig::default();
+        let own = "192.168.1.7:5062".parse().unwrap();
+        assert_eq!(reachable(&own, &net), "192.168.1.7:5062");
+        net.external_address = vec!["192.0.2.1".parse().unwrap()];
+        assert_eq!(reachable(&own, &net), "192.168.1.7:5062; from outside 192.0.2.1:5062");
+        assert_eq!(reachable(&"127.0.0.1:5060".parse().unwrap(), &net), "127.0.0.1:5060");
+        assert_eq!(reachable(&"[fd00::1]:5060".parse().unwrap(), &net), "[fd00::1]:5060");
     }
 }

@@ -130,8 +130,9 @@ fn names(config: &Config, host: Option<String>) -> Vec<String> {
     let sip = &config.sip;
     let bound = sip.tls.iter().chain(&config.http.tls_bind).map(|address| address.ip());
     let bound = bound.filter(|ip| !ip.is_unspecified()).map(|ip: IpAddr| ip.to_string());
-    let mut names = vec![sip.domain.clone(), sip.public_host.clone()];
+    let mut names = vec![sip.domain.clone()];
     names.extend(host);
+    names.extend(config.net.fixed().map(|ip| ip.to_string()));
     names.extend(bound);
     names.push("localhost".into());
     let mut seen = Vec::new();
@@ -160,8 +161,9 @@ mod tests {
         let mut config = Config::default();
         config.sip.tls = vec!["192.0.2.1:5061".parse().unwrap(), "[2001:db8::1]:5061".parse().unwrap()];
         config.http.tls_bind = vec!["192.0.2.1:8443".parse().unwrap(), "0.0.0.0:9443".parse().unwrap()];
-        config.sip.public_host = "PBX.example".into();
+        config.sip.domain = "PBX.example".into();
+        config.net.external_address = vec!["198.51.100.1".parse().unwrap()];
         let names = names(&config, Some("box".into()));
-        assert_eq!(names, ["dialtone", "pbx.example", "box", "192.0.2.1", "2001:db8::1", "localhost"]);
+        assert_eq!(names, ["pbx.example", "box", "198.51.100.1", "192.0.2.1", "2001:db8::1", "localhost"]);
     }
 }

@@ -72,7 +72,7 @@ fn our_own_is_made_anew_when_it_is_soon_over_or_lacks_a_name() {
     let first = Certificates::load(&config, NOW).unwrap().facts();
     let second = Certificates::load(&config, first.not_after).unwrap().facts();
     assert!(second.not_after > first.not_after);
-    config.sip.public_host = "pbx.example".into();
+    config.sip.domain = "pbx.example".into();
     let third = Certificates::load(&config, NOW).unwrap().facts();
     assert!(third.names.iter().any(|name| name == "pbx.example"), "{third}");
     // Half of it is none.

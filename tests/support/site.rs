@@ -77,7 +77,7 @@ pub fn nonce_key() -> NonceKey {
 
 pub fn config() -> StackConfig {
     StackConfig {
-        identity: Identity { domain: REALM.into(), product: "Dialtone".into(), public_host: None },
+        identity: Identity { domain: REALM.into(), product: "Dialtone".into(), net: Default::default() },
         timing: Timing::default(),
         calls: CallPolicy::default(),
         expiry: ExpiryPolicy::default(),

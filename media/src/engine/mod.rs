@@ -43,28 +43,13 @@ use crate::worker::{Worker, WorkerConfig};
 /// Workers of an engine.
 pub const WORKERS_MAX: u16 = 256;
 
-/// An address that media flows on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MediaAddress {
-    /// What sockets are bound to.
-    pub bind: IpAddr,
-    /// What peers are told, if a translator stands in between; else the same.
-    pub advertise: IpAddr,
-}
-
-impl From<IpAddr> for MediaAddress {
-    fn from(ip: IpAddr) -> Self {
-        Self { bind: ip, advertise: ip }
-    }
-}
-
 /// How an engine runs. [`EngineConfig::new`] fills in the usual values.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// Threads that move packets, 1 to [`WORKERS_MAX`]; about one per core.
     pub workers: u16,
-    /// Addresses of which each worker keeps ports.
-    pub addresses: Vec<MediaAddress>,
+    /// Addresses of which each worker keeps ports. What a peer is told instead is signaling's affair.
+    pub addresses: Vec<IpAddr>,
     /// Port numbers that may be bound; RTP takes the even ones.
     pub ports: RangeInclusive<u16>,
     /// Bound pairs that each worker keeps ready per address.
@@ -88,7 +73,7 @@ pub struct EngineConfig {
 
 impl EngineConfig {
     /// One worker on these addresses, ports 16384 to 32767, 32 in reserve.
-    pub fn new(addresses: Vec<MediaAddress>, prompts: Arc<PromptLibrary>, seed: [u8; 32]) -> Self {
+    pub fn new(addresses: Vec<IpAddr>, prompts: Arc<PromptLibrary>, seed: [u8; 32]) -> Self {
         Self {
             workers: 1,
             addresses,
@@ -114,9 +99,6 @@ pub enum EngineError {
     /// There is no address to bind.
     #[error("no media address is configured")]
     NoAddress,
-    /// Peers cannot be told to send to an unspecified address.
-    #[error("media address {0} cannot be advertised")]
-    Advertise(IpAddr),
     /// The range does not hold one pair.
     #[error("media ports {}-{} hold no pair of an even and an odd number", .0.start(), .0.end())]
     Ports(RangeInclusive<u16>),
@@ -290,12 +272,9 @@ fn check(config: &EngineConfig) -> Result<(), EngineError> {
     if PortPool::new(&config.ports).free() == 0 {
         return Err(EngineError::Ports(config.ports.clone()));
     }
-    for MediaAddress { bind, advertise } in &config.addresses {
-        if advertise.is_unspecified() {
-            return Err(EngineError::Advertise(*advertise));
-        }
-        reserve::socket(SocketAddr::new(*bind, 0), config.dscp)
-            .map_err(|source| EngineError::Bind { address: *bind, source })?;
+    for &address in &config.addresses {
+        reserve::socket(SocketAddr::new(address, 0), config.dscp)
+            .map_err(|source| EngineError::Bind { address, source })?;
     }
     Ok(())
 }

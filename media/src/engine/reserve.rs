@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,6 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::RngCore;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::MediaAddress;
 use super::clock::Clock;
 use super::metrics::EngineMetrics;
 use super::wake::Wake;
@@ -38,8 +37,8 @@ pub struct BoundPair {
     pub rtcp: UdpSocket,
     /// Index of its address in the configuration.
     pub address: usize,
-    /// What a description says.
-    pub advertised: [SocketAddr; 2],
+    /// Where its two sockets are bound.
+    pub bound: [SocketAddr; 2],
     /// The even number.
     pub number: u16,
 }
@@ -110,7 +109,7 @@ pub struct Customer {
 /// The thread's state.
 pub struct Reserve {
     pub clock: Clock,
-    pub addresses: Vec<MediaAddress>,
+    pub addresses: Vec<IpAddr>,
     pub pools: Vec<PortPool>,
     pub customers: Vec<Customer>,
     /// Pairs in reserve, by worker and address.
@@ -176,12 +175,12 @@ impl Reserve {
                 Ok(false) => {
                     if !std::mem::replace(&mut self.exhausted[address], true) {
                         self.metrics.reserve.exhausted.fetch_add(1, Ordering::Relaxed);
-                        tracing::warn!(address = %self.addresses[address].bind, "no media port is free");
+                        tracing::warn!(address = %self.addresses[address], "no media port is free");
                     }
                     free_again
                 }
                 Err(error) => {
-                    tracing::warn!(address = %self.addresses[address].bind, %error, "media port not bound");
+                    tracing::warn!(address = %self.addresses[address], %error, "media port not bound");
                     Some(now + RETRY)
                 }
             };
@@ -220,14 +219,14 @@ impl Reserve {
     }
 
     fn bind(&mut self, now: Mono, address: usize) -> io::Result<Option<BoundPair>> {
-        let MediaAddress { bind, advertise } = self.addresses[address];
+        let ip = self.addresses[address];
         while let Some(number) = self.pools[address].draw(&mut self.random) {
-            let pair = socket(SocketAddr::new(bind, number), self.dscp)
-                .and_then(|rtp| Ok((rtp, socket(SocketAddr::new(bind, number + 1), self.dscp)?)));
+            let pair = socket(SocketAddr::new(ip, number), self.dscp)
+                .and_then(|rtp| Ok((rtp, socket(SocketAddr::new(ip, number + 1), self.dscp)?)));
             match pair {
                 Ok((rtp, rtcp)) => {
-                    let advertised = [number, number + 1].map(|number| SocketAddr::new(advertise, number));
-                    return Ok(Some(BoundPair { rtp, rtcp, address, advertised, number }));
+                    let bound = [number, number + 1].map(|number| SocketAddr::new(ip, number));
+                    return Ok(Some(BoundPair { rtp, rtcp, address, bound, number }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     // Another program has it; perhaps not for long.

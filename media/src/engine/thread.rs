@@ -213,7 +213,7 @@ impl<S: FnMut(MediaEvent) -> Result<(), MediaEvent>> WorkerThread<S> {
             };
             let port = PortId { worker: self.number, number: self.next_port };
             self.next_port += 1;
-            let [rtp, rtcp] = pair.advertised;
+            let [rtp, rtcp] = pair.bound;
             let ready = ReadyPort { port, rtp, rtcp };
             let slot = self.worker.adopt(self.clock.now(), ready);
             if self.pairs.len() <= slot.index() {

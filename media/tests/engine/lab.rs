@@ -32,7 +32,7 @@ pub struct Lab {
 
 pub fn config(ports: RangeInclusive<u16>) -> EngineConfig {
     let prompts = Arc::new(PromptLibrary::embedded().unwrap());
-    EngineConfig { ports, reserve: 2, ..EngineConfig::new(vec![V4.into()], prompts, [9; 32]) }
+    EngineConfig { ports, reserve: 2, ..EngineConfig::new(vec![V4], prompts, [9; 32]) }
 }
 
 impl Lab {

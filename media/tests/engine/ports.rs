@@ -14,7 +14,7 @@ use crate::lab::{Lab, Phone, V4, V6, config};
 #[test]
 fn a_reserve_larger_than_a_turn_becomes_ready_unasked() {
     let config = config(20_000..=29_999);
-    let addresses = vec![V4.into(), V6.into()];
+    let addresses = vec![V4, V6];
     let mut lab = Lab::start(EngineConfig { reserve: 100, workers: 1, addresses, ..config });
     while lab.ready.len() < 200 {
         let ports = lab.event(|event| match event {

@@ -2,7 +2,6 @@
 
 use dialtone_core::codec::Codec;
 use dialtone_core::media::Stream;
-use dialtone_media::MediaAddress;
 use dialtone_media::counters::DropReason;
 
 use crate::lab::{Lab, Phone, V4, V6, config, say_from, socket};
@@ -35,7 +34,7 @@ fn a_relay_carries_both_ways_under_other_payload_types() {
 #[test]
 fn ipv6_and_ipv4_meet() {
     let mut config = config(20_000..=29_999);
-    config.addresses = vec![MediaAddress::from(V4), MediaAddress::from(V6)];
+    config.addresses = vec![V4, V6];
     let mut lab = Lab::start(config);
     let (a, b) = (lab.phone(V6, Codec::Pcmu, 0), lab.phone(V4, Codec::Pcmu, 0));
     lab.relay(&a, &b);

@@ -9,6 +9,7 @@ use dialtone_core::{LegCommand, LegEvent, LegId, Number};
 
 use super::Subscribers;
 use crate::message::Message;
+use crate::net::Addresses;
 use crate::registrar::{Binding, BindingChange, PersistToken};
 use crate::wire::{FlowId, Transmit, Transport, TransportEvent};
 
@@ -39,6 +40,13 @@ pub enum SipInput {
     Subscribers(Arc<Subscribers>),
     /// The sockets that are bound, to reach peers from whom nothing came yet.
     Sockets(Vec<Socket>),
+    /// What peers outside our networks are told, and what the kernel would use towards them; from now on.
+    Addresses {
+        /// See [`Net::external`](crate::net::Net::external).
+        external: Addresses,
+        /// See [`Net::default`](field@crate::net::Net::default).
+        default: Addresses,
+    },
 }
 
 /// A bound socket.

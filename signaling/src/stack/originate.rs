@@ -77,12 +77,13 @@ impl Stack {
             // RFC 3892 §3: who transferred, as we know them.
             headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
         }
-        invite.set_body("application/sdp", leg.sdp.offer(offer));
+        invite.set_body("application/sdp", leg.sdp.offer(&identity.described(offer, way.path)));
         let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
         let timer_c = now.mono + self.config.calls.timer_c;
         self.dialogs.insert(leg.tag.clone(), id);
         let ways = (way.contact, left);
-        leg.state = State::Calling(Box::new(Calling::new(tx, invite, way.path, ways, ask, timer_c)));
+        leg.state =
+            State::Calling(Box::new(Calling::new(tx, (invite, offer.clone()), way.path, ways, ask, timer_c)));
         self.legs.insert(id, Box::new(leg));
     }
 
@@ -111,6 +112,13 @@ impl Stack {
         headers.set(Name::Contact, identity.contact(way.path, id, &way.uri));
         headers.remove(&Name::Route);
         way.routes.iter().for_each(|route| headers.push(Name::Route, route));
+        if let Some(leg) = self.legs.get_mut(&id)
+            && let State::Calling(calling) = &leg.state
+        {
+            // The next way may lead to another side of a translator.
+            let shown = identity.described(&calling.offer, way.path);
+            invite.set_body("application/sdp", leg.sdp.offer(&shown));
+        }
         let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.at_source = way.at_source;

@@ -1,10 +1,11 @@
 //! The sockets that are bound and the connections that are up: over which of them a peer is reached.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Socket;
 use crate::message::{Host, RawUri, Scheme, Uri};
+use crate::net::Addresses;
 use crate::ua::Identity;
 use crate::wire::{FlowId, Path, Transport};
 
@@ -14,6 +15,14 @@ pub(crate) struct Ways {
     pub sockets: Vec<Socket>,
     /// Connections that are up.
     pub flows: HashSet<FlowId>,
+    /// What the kernel would use towards the world.
+    pub default: Addresses,
+}
+
+/// Whether a socket bound to `bound`, which may be every address, is one at `local`.
+fn takes(bound: SocketAddr, local: SocketAddr) -> bool {
+    let wild = bound.ip().is_unspecified() && bound.is_ipv4() == local.is_ipv4();
+    bound.port() == local.port() && (wild || bound.ip() == local.ip())
 }
 
 impl Ways {
@@ -26,12 +35,12 @@ impl Ways {
             };
             self.sockets.iter().any(|socket| fits(socket.local))
         };
+        let is_external = |ip| identity.net.external.all().any(|external| external == ip);
         match uri.scheme {
             Scheme::Tel => true,
             Scheme::Sip | Scheme::Sips => {
                 Host::parse(&identity.domain).as_ref() == Some(&uri.host)
-                    || identity.public_host.as_ref() == Some(&uri.host)
-                    || uri.host.ip().is_some_and(|ip| is_socket(ip, uri.port))
+                    || uri.host.ip().is_some_and(|ip| is_external(ip) || is_socket(ip, uri.port))
             }
             Scheme::Other(_) => false,
         }
@@ -39,15 +48,8 @@ impl Ways {
 
     /// Whether what a path names still is what it was when the path was learned.
     pub fn stands(&self, path: Path) -> bool {
-        // A socket that is bound to all addresses stands for each of them.
-        let address = |socket: &Socket| {
-            let (bound, named) = (socket.local, path.local);
-            bound == named
-                || bound.ip().is_unspecified()
-                    && (bound.port(), bound.is_ipv4()) == (named.port(), named.is_ipv4())
-        };
         let same = |socket: &Socket| {
-            (socket.transport, socket.flow) == (Transport::Udp, path.flow) && address(socket)
+            (socket.transport, socket.flow) == (Transport::Udp, path.flow) && takes(socket.local, path.local)
         };
         match path.transport {
             Transport::Udp => self.sockets.iter().any(same),
@@ -56,12 +58,24 @@ impl Ways {
     }
 
     /// A way to an address from which nothing need have come, from an address of ours like `local` if there
-    /// is one.
+    /// is one. `local` is what the kernel chose towards that peer when it was last heard: a socket that is bound to
+    /// every address speaks from there too.
     pub fn to(&self, transport: Transport, remote: SocketAddr, local: SocketAddr) -> Option<Path> {
         let fits =
             |socket: &&Socket| socket.transport == transport && socket.local.is_ipv4() == remote.is_ipv4();
-        let socket = self.sockets.iter().filter(fits).min_by_key(|socket| socket.local != local)?;
-        Some(Path { transport, flow: socket.flow, local: socket.local, remote })
+        let socket = self.sockets.iter().filter(fits).min_by_key(|socket| !takes(socket.local, local))?;
+        let local = SocketAddr::new(self.source(socket.local.ip(), local.ip()), socket.local.port());
+        Some(Path { transport, flow: socket.flow, local, remote })
+    }
+
+    /// The address that a socket bound to `bound` speaks from, to a peer that knows us as `known`.
+    fn source(&self, bound: IpAddr, known: IpAddr) -> IpAddr {
+        let usable = known.is_ipv4() == bound.is_ipv4() && !known.is_unspecified();
+        match (bound.is_unspecified(), usable) {
+            (false, _) => bound,
+            (true, true) => known,
+            (true, false) => self.default.of_family(bound).unwrap_or(bound),
+        }
     }
 
     /// The way of a dialog. A connection that is gone cannot be called back at its source port: its peer
@@ -78,23 +92,51 @@ impl Ways {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::Socket;
+
+    fn ways() -> Ways {
+        let socket = |flow, local: &str| {
+            let local = local.parse().unwrap();
+            Socket { transport: Transport::Udp, flow: FlowId(flow), local }
+        };
+        let mut ways = Ways {
+            sockets: vec![socket(1, "0.0.0.0:5060"), socket(2, "[::]:5060"), socket(3, "192.0.2.1:5070")],
+            ..Ways::default()
+        };
+        ways.default.set("192.0.2.1".parse().unwrap());
+        ways
+    }
+
+    fn local(ways: &Ways, remote: &str, known: &str) -> (FlowId, String) {
+        let path = ways.to(Transport::Udp, remote.parse().unwrap(), known.parse().unwrap()).unwrap();
+        (path.flow, path.local.to_string())
+    }
+
+    /// RFC 3261 §18.1.1: Via and Contact name an address that a peer can answer to; 0.0.0.0 is none.
+    #[test]
+    fn a_socket_of_every_address_speaks_from_one_of_them() {
+        let ways = ways();
+        let remote = "198.51.100.9:5060";
+        assert_eq!(local(&ways, remote, "10.0.0.1:5060"), (FlowId(1), "10.0.0.1:5060".into()));
+        assert_eq!(local(&ways, remote, "192.0.2.1:5070"), (FlowId(3), "192.0.2.1:5070".into()));
+        assert_eq!(local(&ways, remote, "[2001:db8::1]:5060"), (FlowId(1), "192.0.2.1:5060".into()));
+        let remote6 = "[2001:db8::9]:5060";
+        assert_eq!(local(&ways, remote6, "[2001:db8::1]:5060"), (FlowId(2), "[2001:db8::1]:5060".into()));
+    }
 
     #[test]
-    fn a_socket_of_all_addresses_stands_for_each() {
-        let socket = |local: &str| Socket {
+    fn a_way_over_a_socket_of_every_address_stands() {
+        let ways = ways();
+        let path = |flow, local: &str| Path {
             transport: Transport::Udp,
-            flow: FlowId(1),
+            flow: FlowId(flow),
             local: local.parse().unwrap(),
+            remote: "198.51.100.9:5060".parse().unwrap(),
         };
-        let path = |local: &str| {
-            let remote = "192.0.2.9:5060".parse().unwrap();
-            Path { transport: Transport::Udp, flow: FlowId(1), local: local.parse().unwrap(), remote }
-        };
-        let stands = |bound: &str, named: &str| {
-            Ways { sockets: vec![socket(bound)], flows: HashSet::new() }.stands(path(named))
-        };
-        assert!(stands("192.0.2.1:5060", "192.0.2.1:5060") && stands("0.0.0.0:5060", "192.0.2.1:5060"));
-        assert!(!stands("192.0.2.2:5060", "192.0.2.1:5060") && !stands("0.0.0.0:5070", "192.0.2.1:5060"));
-        assert!(!stands("[::]:5060", "192.0.2.1:5060"));
+        assert!(ways.stands(path(1, "10.0.0.1:5060")));
+        assert!(!ways.stands(path(1, "10.0.0.1:5062")), "another port");
+        assert!(!ways.stands(path(1, "[2001:db8::1]:5060")), "another family");
+        assert!(ways.stands(path(3, "192.0.2.1:5070")));
+        assert!(!ways.stands(path(3, "10.0.0.1:5070")), "it is bound to another address");
     }
 }

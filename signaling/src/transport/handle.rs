@@ -1,6 +1,6 @@
 //! What the rest of the server holds of the transport.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::flows::Outgoing;
@@ -9,6 +9,7 @@ use super::metrics::Metrics;
 use super::stream;
 use super::udp::UdpPort;
 use crate::auth::Accounts;
+use crate::net::Addresses;
 use crate::wire::{FlowId, Path, Transmit, Transport};
 
 /// Sends, and tells addresses. Cheap to clone, usable from any thread, never blocks.
@@ -42,6 +43,33 @@ impl TransportHandle {
     pub fn locals(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.0.udp.iter().map(|port| (Transport::Udp, port.local));
         udp.chain(self.0.listening.iter().copied()).collect()
+    }
+
+    /// What the kernel would use towards the world now, and nothing that it said before.
+    pub fn default_addresses(&self) -> Addresses {
+        let mut found = Addresses::default();
+        self.0.routes.forget();
+        // Documentation addresses (RFC 5737, RFC 3849): nothing is sent to them.
+        for remote in [IpAddr::from([192, 0, 2, 1]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])] {
+            self.0.routes.source_for(remote).into_iter().for_each(|ip| found.set(ip));
+        }
+        found
+    }
+
+    /// A path that was kept over a restart, from the address that the kernel would use today if our socket is
+    /// bound to every address.
+    pub fn renewed(&self, path: Path) -> Path {
+        let same = |(transport, bound): &(Transport, SocketAddr)| {
+            *transport == path.transport
+                && bound.port() == path.local.port()
+                && bound.ip().is_unspecified()
+                && bound.is_ipv4() == path.remote.is_ipv4()
+        };
+        let bound = self.locals().into_iter().find(same).map(|(_, bound)| bound);
+        Path {
+            local: bound.map_or(path.local, |bound| self.0.local_address(bound, path.remote.ip())),
+            ..path
+        }
     }
 
     /// Replaces the accounts; messages that are being checked finish with the old ones.

@@ -19,6 +19,7 @@
 mod budget;
 mod clock;
 mod connection;
+mod external;
 mod flows;
 mod framer;
 mod gate;
@@ -52,6 +53,7 @@ use crate::auth::{Accounts, NonceKey};
 use crate::wire::{FlowId, Transport};
 
 pub use clock::Clock;
+pub use external::{StunError, external_address};
 pub use framer::{Frame, Framer, FramingError};
 pub use guard::{Glance, GuardPolicy, Network, NetworkError, SCANNERS, SECURITY_TARGET};
 pub use handle::TransportHandle;

@@ -28,6 +28,11 @@ impl Routes {
         known.insert(remote, source);
         Some(source)
     }
+
+    /// Asks the kernel anew from now on: addresses of this machine come and go.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 /// A connected UDP socket has the address of its route; connecting sends nothing.

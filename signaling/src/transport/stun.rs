@@ -6,16 +6,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-const HEADER: usize = 20;
-const COOKIE: u32 = 0x2112_A442;
-const BINDING_REQUEST: u16 = 0x0001;
-const BINDING_SUCCESS: u16 = 0x0101;
-const BINDING_ERROR: u16 = 0x0111;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-const ERROR_CODE: u16 = 0x0009;
+pub(super) const HEADER: usize = 20;
+pub(super) const COOKIE: u32 = 0x2112_A442;
+pub(super) const BINDING_REQUEST: u16 = 0x0001;
+pub(super) const BINDING_SUCCESS: u16 = 0x0101;
+pub(super) const BINDING_ERROR: u16 = 0x0111;
+pub(super) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub(super) const ERROR_CODE: u16 = 0x0009;
 const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
 /// Attributes below must be understood (RFC 5389 §15).
-const OPTIONAL: u16 = 0x8000;
+pub(super) const OPTIONAL: u16 = 0x8000;
 /// Unknown attributes that an answer names.
 const UNKNOWN_MAX: usize = 4;
 
@@ -80,7 +80,7 @@ fn refusal(unknown: &[u16]) -> Vec<u8> {
     body
 }
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut attribute = kind.to_be_bytes().to_vec();
     attribute.extend(u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
     attribute.extend(value);
@@ -88,7 +88,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
 }
 

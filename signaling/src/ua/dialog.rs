@@ -235,10 +235,7 @@ impl Identity {
 
     /// Our address as the peer at the far end of `path` should see it.
     fn push_address(&self, path: Path, out: &mut String) {
-        match &self.public_host {
-            Some(host) => host.print(out),
-            None => Host::from(path.local.ip()).print(out),
-        }
+        Host::from(self.net.shown(path, path.local.ip())).print(out);
         out.push(':');
         push_number(out, path.local.port());
     }

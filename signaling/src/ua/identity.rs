@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use dialtone_core::Description;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Reliability;
 use crate::message::{Headers, Host, Name, NameAddr, Request, Response, Uri};
+use crate::net::Net;
 use crate::sdp::CONTENT_TYPE;
+use crate::wire::Path;
 
 /// Methods that we understand (RFC 3261 §20.5).
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER";
@@ -25,11 +28,21 @@ pub struct Identity {
     pub domain: String,
     /// Product and version, for Server and User-Agent.
     pub product: String,
-    /// The host that peers reach us at, when it is not the one that a socket is bound to.
-    pub public_host: Option<Host>,
+    /// Which of our addresses a peer is told.
+    pub net: Net,
 }
 
 impl Identity {
+    /// Our stream as the peer at the far end of `path` can send to it. Ports stay: a translator in front of us
+    /// forwards them as they are.
+    pub(crate) fn described(&self, local: &Description, path: Path) -> Description {
+        let mut shown = local.clone();
+        for address in [&mut shown.rtp, &mut shown.rtcp] {
+            address.set_ip(self.net.shown(path, address.ip()));
+        }
+        shown
+    }
+
     pub(crate) fn agent(&self) -> &str {
         &self.product
     }

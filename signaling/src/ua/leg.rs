@@ -215,10 +215,11 @@ impl Leg {
     }
 
     /// Puts our answer to their last offer, or our offer when there was none, into a message.
-    pub fn write_answer(&mut self, local: &Description, answers: bool) -> Bytes {
+    pub fn write_answer(&mut self, desk: &Desk<'_>, path: Path, local: &Description, answers: bool) -> Bytes {
+        let shown = desk.identity.described(local, path);
         match &self.remote_sdp {
-            Some(remote) if answers => self.sdp.answer(local, remote),
-            Some(_) | None => self.sdp.offer(local),
+            Some(remote) if answers => self.sdp.answer(&shown, remote),
+            Some(_) | None => self.sdp.offer(&shown),
         }
     }
 

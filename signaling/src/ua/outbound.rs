@@ -55,6 +55,8 @@ impl Cancel {
 pub(crate) struct Calling {
     pub tx: TxId,
     invite: Request,
+    /// What it offers, before the way decided which address it names.
+    pub offer: Description,
     path: Path,
     cancel: Cancel,
     pub forks: Forks,
@@ -73,14 +75,14 @@ pub(crate) struct Calling {
 impl Calling {
     pub fn new(
         tx: TxId,
-        invite: Request,
+        (invite, offer): (Request, Description),
         path: Path,
         (way, others): (ContactId, Vec<ContactId>),
         ask: Ask,
         timer_c: Mono,
     ) -> Self {
         let (cancel, forks) = (Cancel::No, Forks::default());
-        Calling { tx, invite, path, cancel, forks, ask, raises: 0, timer_c, way, others, heard: false }
+        Calling { tx, invite, offer, path, cancel, forks, ask, raises: 0, timer_c, way, others, heard: false }
     }
 
     /// The same call over another way.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::lab::Lab;
+use super::place::Place;
 use super::poll::{PATIENCE, eventually};
 use super::process::Process;
 use super::server::Server;
@@ -69,11 +70,16 @@ pub struct Phone {
     pub says: Sound,
     /// The certificate that it believes over TLS; the server's own when there is none.
     pub trusts: Option<PathBuf>,
+    /// Its address, and where it finds the server.
+    pub host: &'static str,
+    pub registrar: &'static str,
+    pub password: String,
 }
 
 /// A phone that runs and is registered.
 pub struct Baresip {
     _process: Process,
+    registrar: &'static str,
     control: TcpStream,
     events: Receiver<Value>,
     recordings: PathBuf,
@@ -83,12 +89,19 @@ impl Phone {
     /// Over UDP, with PCMU, saying a sine of so many hertz for longer than any call.
     pub fn new(number: &'static str, port: u16, hz: f64) -> Phone {
         let (transport, voice, answers) = (Transport::Udp, Voice::Pcmu, Answers::WhenTold);
-        Phone { number, port, transport, voice, answers, says: tone(voice, hz), trusts: None }
+        let (host, registrar) = ("127.0.0.1", "127.0.0.1");
+        let (says, password) = (tone(voice, hz), format!("dialtone-{number}"));
+        Phone { number, port, transport, voice, answers, says, trusts: None, host, registrar, password }
     }
 
     /// Believes this certificate and no other.
     pub fn trusting(self, certificate: &Path) -> Phone {
         Phone { trusts: Some(certificate.into()), ..self }
+    }
+
+    /// With an address of its own, and the server at another; with a password that is no sample.
+    pub fn at(self, host: &'static str, registrar: &'static str, password: &str) -> Phone {
+        Phone { host, registrar, password: password.into(), ..self }
     }
 
     /// Picks up by itself.
@@ -108,6 +121,20 @@ impl Phone {
 
     /// Starts it and waits until it is registered.
     pub fn start(self, lab: &Lab, server: &Server<'_>) -> Baresip {
+        self.start_by(lab, server, |start| start())
+    }
+
+    /// The same in another network.
+    pub fn start_in(self, place: &Place, lab: &Lab, server: &Server<'_>) -> Baresip {
+        self.start_by(lab, server, |start| place.enter(start))
+    }
+
+    fn start_by(
+        self,
+        lab: &Lab,
+        server: &Server<'_>,
+        there: impl FnOnce(&dyn Fn() -> (Process, TcpStream)) -> (Process, TcpStream),
+    ) -> Baresip {
         let folder = lab.path(&format!("baresip-{}", self.number));
         let recordings = folder.join("recordings");
         fs::create_dir_all(&recordings).unwrap();
@@ -122,25 +149,27 @@ impl Phone {
         fs::write(folder.join("accounts"), self.account()).unwrap();
 
         let registered = server.metric("dialtone_sip_bindings") + 1.0;
-        let mut command = Command::new("baresip");
-        command.arg("-f").arg(&folder);
         let log = lab.fresh(&format!("baresip-{}", self.number), "log");
-        let process = Process::start(&mut command, "baresip-core", &log);
         let address = SocketAddr::from(([127, 0, 0, 1], self.port + 1000));
-        let control = eventually("baresip takes commands", || TcpStream::connect(address).ok());
+        let (process, control) = there(&|| {
+            let mut command = Command::new("baresip");
+            command.arg("-f").arg(&folder);
+            let process = Process::start(&mut command, "baresip-core", &log);
+            (process, eventually("baresip takes commands", || TcpStream::connect(address).ok()))
+        });
         let (sender, events) = channel();
         let reader = control.try_clone().unwrap();
         std::thread::spawn(move || read_messages(reader, &sender));
         server.wait_for_metric("dialtone_sip_bindings", registered);
-        Baresip { _process: process, control, events, recordings }
+        Baresip { _process: process, registrar: self.registrar, control, events, recordings }
     }
 
     fn config(&self, folder: &str) -> String {
-        let (rate, channels, port) = (self.voice.rate(), self.voice.channels(), self.port);
+        let (rate, channels, port, host) = (self.voice.rate(), self.voice.channels(), self.port, self.host);
         let (control, rtp) = (port + 1000, port + 20_000);
         let rtp_end = rtp + 9;
         format!(
-            "sip_listen 127.0.0.1:{port}\n\
+            "sip_listen {host}:{port}\n\
              call_local_timeout 120\n\
              call_max_calls 4\n\
              audio_player aufile,{folder}/plays.wav\n\
@@ -153,7 +182,7 @@ impl Phone {
              rtp_ports {rtp}-{rtp_end}\n\
              rtcp_mux no\n\
              jitter_buffer_delay 5-10\n\
-             net_interface 127.0.0.1\n\
+             net_interface {host}\n\
              module_path /usr/lib/baresip/modules\n\
              module g711.so\n\
              module g722.so\n\
@@ -170,17 +199,17 @@ impl Phone {
     }
 
     fn account(&self) -> String {
-        let number = self.number;
+        let Phone { number, registrar, password, .. } = self;
         let transport = match self.transport {
-            Transport::Udp => "127.0.0.1:5060;transport=udp",
-            Transport::Tcp => "127.0.0.1:5060;transport=tcp",
-            Transport::Tls => "127.0.0.1:5061;transport=tls",
+            Transport::Udp => "5060;transport=udp",
+            Transport::Tcp => "5060;transport=tcp",
+            Transport::Tls => "5061;transport=tls",
         };
         let answers = if self.answers == Answers::AtOnce { "auto" } else { "manual" };
         let codec = self.voice.name();
         format!(
-            "<sip:{number}@127.0.0.1>;auth_user={number};auth_pass=dialtone-{number};\
-             outbound=\"sip:{transport}\";regint=300;\
+            "<sip:{number}@{registrar}>;auth_user={number};auth_pass={password};\
+             outbound=\"sip:{registrar}:{transport}\";regint=300;\
              answermode={answers};audio_codecs={codec}\n"
         )
     }
@@ -193,7 +222,7 @@ fn tone(voice: Voice, hz: f64) -> Sound {
 impl Baresip {
     /// Calls a number.
     pub fn dial(&mut self, number: &str) {
-        self.command("dial", &format!("sip:{number}@127.0.0.1"));
+        self.command("dial", &format!("sip:{number}@{}", self.registrar));
     }
 
     /// Picks up.
@@ -213,7 +242,7 @@ impl Baresip {
 
     /// Hands whoever it talks with over to a number.
     pub fn transfer(&mut self, number: &str) {
-        self.command("transfer", &format!("sip:{number}@127.0.0.1"));
+        self.command("transfer", &format!("sip:{number}@{}", self.registrar));
     }
 
     /// Hangs up.

@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -10,6 +12,12 @@ use std::process::Command;
 pub fn leave_the_network() -> io::Result<()> {
     // SAFETY: no pointers; a network namespace belongs to the thread alone.
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
+}
+
+/// Puts this thread into a network that was opened as `/proc/…/ns/net`.
+pub fn enter_network(network: &File) -> io::Result<()> {
+    // SAFETY: no pointers; the descriptor is open.
+    check(unsafe { libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) })
 }
 
 /// Sends a signal to a process that we started and have not waited for.

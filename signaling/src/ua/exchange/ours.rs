@@ -63,11 +63,6 @@ impl Leg {
     }
 
     fn send_change(&mut self, desk: &mut Desk<'_>, method: Method, wish: Wish, tries: u32) {
-        let body = match &wish {
-            Wish::Offer(offer) => Some(self.sdp.offer(offer)),
-            Wish::Refresh if method == Method::Invite => self.sdp.last().cloned(),
-            Wish::Refresh => None,
-        };
         let dialog = match &mut self.state {
             State::Offered(offered) => &mut offered.dialog,
             State::Up(session) => &mut session.dialog,
@@ -80,6 +75,11 @@ impl Leg {
         dialog.look_for(desk.ways);
         let mut request = dialog.request(method.clone(), desk.identity, desk.tokens);
         let (path, target) = (dialog.path, dialog.target.clone());
+        let body = match &wish {
+            Wish::Offer(offer) => Some(self.sdp.offer(&desk.identity.described(offer, path))),
+            Wish::Refresh if method == Method::Invite => self.sdp.last().cloned(),
+            Wish::Refresh => None,
+        };
         request.headers.push(Name::Contact, self.contact(desk, path, &target));
         desk.identity.allow(&mut request.headers);
         desk.identity.supported(&mut request.headers, self.reliability);

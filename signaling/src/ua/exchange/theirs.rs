@@ -128,7 +128,7 @@ impl Leg {
         let Some(path) = self.dialog(&tag).map(|dialog| dialog.path) else { return };
         let mut response = self.response(desk, &request, 200, "", path);
         self.write_timer(desk, &request, &mut response);
-        response.set_body("application/sdp", self.write_answer(local, has_offer));
+        response.set_body("application/sdp", self.write_answer(desk, path, local, has_offer));
         if request.method == Method::Invite {
             return self.send_2xx(desk, tx, &response, !has_offer, true);
         }
