@@ -12,8 +12,7 @@ fn callee(lab: &Lab) -> Run {
 }
 
 fn drains(server: &Server<'_>) {
-    // Both legs are up and have been acknowledged.
-    server.wait_for_metric("dialtone_sip_dialogs", 2.0);
+    server.wait_for_metric("dialtone_calls_answered_total", 1.0);
     server.terminate();
     eventually("the server drains", || (server.health() == "draining").then_some(()));
 }
