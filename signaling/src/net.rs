@@ -35,6 +35,17 @@ impl Addresses {
         }
     }
 
+    /// The address that a socket bound to `bound` speaks from: that one, or, when it is every address, the one that a
+    /// peer is known to see, or else what is here.
+    pub fn instead_of(&self, bound: IpAddr, seen: IpAddr) -> IpAddr {
+        let usable = seen.is_ipv4() == bound.is_ipv4() && !seen.is_unspecified();
+        match (bound.is_unspecified(), usable) {
+            (false, _) => bound,
+            (true, true) => seen,
+            (true, false) => self.of_family(bound).unwrap_or(bound),
+        }
+    }
+
     /// Both, as far as known.
     pub fn all(&self) -> impl Iterator<Item = IpAddr> {
         self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
@@ -61,6 +72,12 @@ pub enum NetworkError {
 }
 
 impl Network {
+    /// This machine.
+    pub const LOOPBACK: [Network; 2] = [
+        Network { base: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix: 8 },
+        Network { base: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
+    ];
+
     /// Whether an address is in it. An IPv4 address in the form of IPv6 counts as what it stands for.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
@@ -123,16 +140,17 @@ impl From<Network> for String {
 /// RFC 4291 §2.5), private (RFC 1918 §3) and unique local ones (RFC 4193 §3.1).
 pub fn local_networks() -> Vec<Network> {
     let v4 = |base: [u8; 4], prefix| Network { base: base.into(), prefix };
-    let v6 = |first: u16, last: u16, prefix| Network { base: [first, 0, 0, 0, 0, 0, 0, last].into(), prefix };
+    let v6 = |first: u16, prefix| Network { base: [first, 0, 0, 0, 0, 0, 0, 0].into(), prefix };
+    let [loopback, loopback6] = Network::LOOPBACK;
     vec![
-        v4([127, 0, 0, 0], 8),
+        loopback,
         v4([10, 0, 0, 0], 8),
         v4([172, 16, 0, 0], 12),
         v4([192, 168, 0, 0], 16),
         v4([169, 254, 0, 0], 16),
-        v6(0, 1, 128),
-        v6(0xfc00, 0, 7),
-        v6(0xfe80, 0, 10),
+        loopback6,
+        v6(0xfc00, 7),
+        v6(0xfe80, 10),
     ]
 }
 
@@ -173,13 +191,8 @@ impl Net {
         {
             return external;
         }
-        if !bound.is_unspecified() {
-            return bound;
-        }
         // The kernel chose the path's own address towards this very peer.
-        let own = path.local.ip();
-        let known = own.is_ipv4() == bound.is_ipv4() && !own.is_unspecified();
-        if known { own } else { self.default.of_family(bound).unwrap_or(bound) }
+        self.default.instead_of(bound, path.local.ip())
     }
 }
 
@@ -214,6 +227,33 @@ mod tests {
         assert!(network("0.0.0.0/0").unwrap().contains(ip("255.255.255.255")));
         assert!(!network("0.0.0.0/0").unwrap().contains(ip("::1")), "another family");
         assert!(network("10.0.0.0/8").unwrap().contains(ip("::ffff:10.1.2.3")));
+    }
+
+    #[test]
+    fn a_network_has_who_begins_like_it() {
+        let cases = [
+            ("192.0.2.0/24", "192.0.2.255", true),
+            ("192.0.2.0/24", "192.0.3.0", false),
+            ("192.0.2.7", "192.0.2.7", true),
+            ("192.0.2.7", "192.0.2.6", false),
+            ("0.0.0.0/0", "203.0.113.1", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("2001:db8::/32", "2001:db8:ffff::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("::/0", "::1", true),
+        ];
+        for (network, ip, inside) in cases {
+            let parsed: Network = network.parse().unwrap();
+            assert_eq!(parsed.contains(ip.parse().unwrap()), inside, "{network} {ip}");
+            assert_eq!(parsed.to_string().parse(), Ok(parsed));
+        }
+        for wrong in ["", "x", "192.0.2.0/33", "192.0.2.0/", "::/129", "192.0.2.0/-1"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+        for (network, ip) in Network::LOOPBACK.iter().zip(["127.0.0.1", "::1"]) {
+            assert!(network.contains(ip.parse().unwrap()));
+        }
     }
 
     /// RFC 1918 §3, RFC 4193 §3.1, RFC 3927, RFC 4291 §2.5.

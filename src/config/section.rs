@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dialtone_signaling::transport::{GuardPolicy, Limits, Network};
+use dialtone_signaling::net::Network;
+use dialtone_signaling::transport::{GuardPolicy, Limits};
 use serde::{Deserialize, Serialize};
 
 use super::duration;

@@ -105,6 +105,8 @@ pub fn serve(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
 }
 
 async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), ServeError> {
+    // From here on a signal is kept until somebody waits for it: one that comes while the server starts stops it well.
+    let signals = Signals::new().map_err(|error| ServeError::Io("listen for signals", error))?;
     let clock = ProcessClock::start();
     files::raise_limit(&config);
     let data = DataDir::claim(&config.data.dir, clock.now().wall)?;
@@ -225,7 +227,6 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, tls = ?config.sip.tls, http = ?config.http.bind, https = ?config.http.tls_bind, "dialtone runs");
     runs();
 
-    let signals = Signals::new().map_err(|error| ServeError::Io("listen for signals", error))?;
     drain(&config, signals, &commands, &counts, &status).await;
 
     status.store(Status::Stopping as u8, Ordering::Release);

@@ -2,7 +2,6 @@
 
 use super::dial::tone_codec;
 use super::leg::{Answer, Leg};
-use super::transfer::feed as hears;
 use super::{Call, Desk, State};
 use crate::description::{Description, Direction, Formats};
 use crate::event::{Fact, LegState};
@@ -71,7 +70,7 @@ impl Call {
         let rings = self.branches.iter().any(|branch| branch.state == LegState::Ringing);
         let feed = if rings { Feed::Ringback } else { Feed::Nothing };
         if let Some(caller) = &self.caller {
-            hears(desk, caller, feed);
+            caller.hears(desk, feed);
         }
     }
 }
@@ -134,7 +133,7 @@ fn ring_with_tone(desk: &mut Desk<'_>, caller: &mut Leg) {
     if caller.remote.is_none()
         && let Some(early) = offer_caller(caller, negotiate::own_offer(GENERATED))
     {
-        play_ringback(desk, caller);
+        caller.hears(desk, Feed::Ringback);
         return caller.command(desk, LegCommand::Ring { early: Some(early) });
     }
     let answer = caller.remote.clone().and_then(|offer| {
@@ -146,15 +145,8 @@ fn ring_with_tone(desk: &mut Desk<'_>, caller: &mut Leg) {
         return caller.command(desk, LegCommand::Ring { early: None });
     };
     caller.agree(desk, answer.clone(), offer, Answer::Ours);
-    play_ringback(desk, caller);
+    caller.hears(desk, Feed::Ringback);
     caller.command(desk, LegCommand::Ring { early: Some(answer) });
-}
-
-fn play_ringback(desk: &mut Desk<'_>, caller: &Leg) {
-    if let Some(port) = caller.port {
-        let bridge = desk.ids.bridge();
-        desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed: Feed::Ringback });
-    }
 }
 
 fn answer_caller(caller: &Leg, offer: &Description, formats: Formats) -> Option<Description> {

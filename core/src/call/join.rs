@@ -106,8 +106,7 @@ impl Call {
     pub(super) fn join_failed(&mut self, desk: &mut Desk<'_>, cause: Cause) {
         let State::Joining(joining) = &self.state else { return };
         if let Some(callee) = self.take_branch(joining.callee) {
-            callee.command(desk, LegCommand::HangUp { cause });
-            callee.close(desk, cause);
+            callee.hang_up(desk, cause);
         }
         self.transfer_failed(desk, cause);
     }

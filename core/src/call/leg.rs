@@ -8,7 +8,7 @@ use crate::description::{Description, Direction, Formats};
 use crate::event::{Fact, LegState, Side};
 use crate::id::{CallId, LegId};
 use crate::leg::{EarlyOffer, Journey, LegCommand, Number, Party};
-use crate::media::{MediaCommand, ReadyPort};
+use crate::media::{BridgeKind, Feed, MediaCommand, ReadyPort};
 use crate::negotiate;
 use crate::pbx::PbxOutput;
 
@@ -194,6 +194,20 @@ impl Leg {
             (Some(local), None) => local.formats.clone(),
             (Some(_), Some(_)) | (None, _) => self.agreed(),
         }
+    }
+
+    /// Its far end hears this from now on.
+    pub fn hears(&self, desk: &mut Desk<'_>, feed: Feed) {
+        if let Some(port) = self.port {
+            let bridge = desk.ids.bridge();
+            desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed });
+        }
+    }
+
+    /// Ends it.
+    pub fn hang_up(self, desk: &mut Desk<'_>, cause: Cause) {
+        self.command(desk, LegCommand::HangUp { cause });
+        self.close(desk, cause);
     }
 
     /// Forgets it: its port goes back, its index entries go. The caller of this says `HangUp` first,

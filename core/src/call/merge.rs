@@ -8,7 +8,7 @@
 
 use super::dial::Dialing;
 use super::leg::Leg;
-use super::transfer::{Transfer, feed, silence};
+use super::transfer::Transfer;
 use super::{Arrival, Call, Desk, State};
 use crate::cause::Cause;
 use crate::event::{Fact, LegState, Side, TransferKind};
@@ -57,12 +57,11 @@ impl Call {
             second_bridge: second.bridge(),
         });
         first.left_bridge(desk, bridge, [&transferor, &transferee]);
-        silence(desk, &transferor);
-        silence(desk, &transferee);
+        transferor.hears(desk, Feed::Nothing);
+        transferee.hears(desk, Feed::Nothing);
         let Some((gone, far)) = second.give_up(desk, legs.second) else { return };
         let cause = Cause::NormalClearing;
-        gone.command(desk, LegCommand::HangUp { cause });
-        gone.close(desk, cause);
+        gone.hang_up(desk, cause);
         let (survivor, other) = if stays { (second, first) } else { (first, second) };
         survivor.merge(desk, other, cause);
         let transferee = survivor.adopt(desk, other, transferee);
@@ -90,7 +89,7 @@ impl Call {
                 let rings = self.branches.iter().any(|branch| branch.state != LegState::Down);
                 self.state = State::Dialing(dialing.for_somebody_else(rings));
                 if rings {
-                    self.caller.iter().for_each(|caller| feed(desk, caller, Feed::Ringback));
+                    self.caller.iter().for_each(|caller| caller.hears(desk, Feed::Ringback));
                     self.say_progress(desk, TransferProgress::Ringing);
                 }
             }
@@ -132,7 +131,7 @@ impl Call {
                 self.state = State::Talking(talking);
                 let (leg, far, bridge) = self.part(leg)?;
                 self.left_bridge(desk, bridge, [&leg, &far]);
-                silence(desk, &far);
+                far.hears(desk, Feed::Nothing);
                 Some((leg, Far::Leg(far)))
             }
             State::Dialing(dialing) => {
@@ -197,8 +196,7 @@ impl Call {
         fresh.journey = journey;
         let ipv6 = fresh.remote.as_ref().map_or(ipv6, |offer| offer.rtp.is_ipv6());
         if !fresh.take_port(desk, worker, ipv6) {
-            fresh.command(desk, LegCommand::HangUp { cause: Cause::NoCircuit });
-            return fresh.close(desk, Cause::NoCircuit);
+            return fresh.hang_up(desk, Cause::NoCircuit);
         }
         self.ports_out += 1;
         self.dismiss_transferor(desk);
@@ -207,13 +205,12 @@ impl Call {
         desk.fact(Fact::ConnectedLine { leg: far, party: fresh.party.clone() });
         desk.fact(Fact::ConnectedLine { leg, party: far_leg.party.clone() });
         self.left_bridge(desk, bridge, [&gone, &far_leg]);
-        silence(desk, &far_leg);
+        far_leg.hears(desk, Feed::Nothing);
         self.caller = Some(fresh);
         self.branches = vec![far_leg];
         self.answer_caller(desk, formats);
         let cause = Cause::NormalClearing;
-        gone.command(desk, LegCommand::HangUp { cause });
-        gone.close(desk, cause);
+        gone.hang_up(desk, cause);
         self.join(desk, far, far);
     }
 }

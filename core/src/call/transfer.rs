@@ -21,7 +21,7 @@ use crate::description::Description;
 use crate::event::{DialOutcome, Fact, LegState, TransferKind, TransferOutcome};
 use crate::id::{BridgeId, LegId};
 use crate::leg::{HungUpBy, LegCommand, LegEvent, Number, Party, TransferProgress, TransferTo};
-use crate::media::{BridgeKind, Feed};
+use crate::media::Feed;
 use crate::time::Mono;
 
 /// How long a transferor whose transfer is complete may take to hang up by itself (RFC 5589 §6.1 lets it).
@@ -140,8 +140,8 @@ impl Call {
             second_bridge: None,
         });
         self.left_bridge(desk, bridge, [&transferor, &transferee]);
-        silence(desk, &transferor);
-        silence(desk, &transferee);
+        transferor.hears(desk, Feed::Nothing);
+        transferee.hears(desk, Feed::Nothing);
         self.caller = Some(transferee);
         self.transfer = Some(Transfer::new(TransferKind::Blind, transferor, to.clone()));
         self.say_progress(desk, TransferProgress::Trying);
@@ -219,8 +219,7 @@ impl Call {
         if let Some(leg) = leaving.and_then(|transfer| transfer.leg) {
             let cause = Cause::NormalClearing;
             desk.fact(Fact::HangupRequested { leg: leg.id, by_peer: false, cause });
-            leg.command(desk, LegCommand::HangUp { cause });
-            leg.close(desk, cause);
+            leg.hang_up(desk, cause);
         }
     }
 
@@ -266,7 +265,7 @@ impl Call {
         let (leg, by) = (transfer.leg.take(), transfer.by.number.clone());
         self.transfer = Some(transfer);
         if let Some(caller) = &self.caller {
-            silence(desk, caller);
+            caller.hears(desk, Feed::Nothing);
         }
         match leg {
             Some(leg) => {
@@ -286,8 +285,7 @@ impl Call {
             transfer.ended(desk, self, (TransferOutcome::Abandoned, cause), None);
         }
         if let Some(leg) = self.transfer.take().and_then(|transfer| transfer.leg) {
-            leg.command(desk, LegCommand::HangUp { cause });
-            leg.close(desk, cause);
+            leg.hang_up(desk, cause);
         }
     }
 
@@ -305,19 +303,6 @@ impl Call {
             Some(transfer) if transfer.stage == Stage::Returning => (transfer.by.number.clone(), None),
             Some(_) | None => (self.dialed.clone(), None),
         }
-    }
-}
-
-/// It hears nothing from now on.
-pub(super) fn silence(desk: &mut Desk<'_>, leg: &Leg) {
-    feed(desk, leg, Feed::Nothing);
-}
-
-/// It hears this from now on.
-pub(super) fn feed(desk: &mut Desk<'_>, leg: &Leg, feed: Feed) {
-    if let Some(port) = leg.port {
-        let bridge = desk.ids.bridge();
-        desk.bridge(bridge, BridgeKind::Hold { port: port.port, feed });
     }
 }
 

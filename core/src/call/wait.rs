@@ -3,7 +3,6 @@
 
 use super::dial::Dialing;
 use super::leg::{Answer, Leg};
-use super::transfer::feed;
 use super::{Call, Desk, State};
 use crate::description::Description;
 use crate::event::LegState;
@@ -43,7 +42,7 @@ impl Call {
             (dialing.heard, dialing.rang) = (Some(leg), true);
         } else if !dialing.rang && state == LegState::Ringing {
             dialing.rang = true;
-            feed(desk, caller, Feed::Ringback);
+            caller.hears(desk, Feed::Ringback);
         }
         if state == LegState::Ringing {
             self.say_progress(desk, TransferProgress::Ringing);

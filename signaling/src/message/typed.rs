@@ -127,6 +127,11 @@ impl Headers {
         text.and_then(|text| text.parse().ok()).ok_or(HeaderError::Malformed(Name::MaxForwards))
     }
 
+    /// The value of a header up to its parameters.
+    pub(crate) fn bare(&self, name: &Name) -> Option<&str> {
+        self.text(name)?.split(';').next().map(str::trim)
+    }
+
     /// Expires, seconds; `None` when there is none that is a number.
     pub fn expires(&self) -> Option<u32> {
         delta_seconds(self.text(&Name::Expires)?)

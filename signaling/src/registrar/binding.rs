@@ -51,6 +51,11 @@ impl Binding {
         self.instance.as_deref().map(device)
     }
 
+    /// Whether the way that its REGISTER came is the only one, whatever its contact says.
+    pub fn is_at_source(&self) -> bool {
+        self.reg_id.is_some() || self.nat == Nat::Always
+    }
+
     /// Whether both say the same about where calls go.
     pub(super) fn same_place(&self, other: &Binding) -> bool {
         (&self.path, &self.uri, self.q, self.reg_id, self.nat, &self.routes)

@@ -6,6 +6,7 @@ use dialtone_core::{Cause, ContactId, Description, HungUpBy, Journey, LegEvent, 
 use super::reach::Way;
 use super::{SipOutput, Stack};
 use crate::message::{Method, Name, Request};
+use crate::sdp::CONTENT_TYPE;
 use crate::ua::{Ask, Calling, Leg, Reliability, State, diversion};
 
 /// For whom a call of ours is made.
@@ -77,7 +78,7 @@ impl Stack {
             // RFC 3892 §3: who transferred, as we know them.
             headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
         }
-        invite.set_body("application/sdp", leg.sdp.offer(&identity.described(offer, way.path)));
+        invite.set_body(CONTENT_TYPE, leg.sdp.offer(&identity.described(offer, way.path)));
         let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
         let timer_c = now.mono + self.config.calls.timer_c;
         self.dialogs.insert(leg.tag.clone(), id);
@@ -117,7 +118,7 @@ impl Stack {
         {
             // The next way may lead to another side of a translator.
             let shown = identity.described(&calling.offer, way.path);
-            invite.set_body("application/sdp", leg.sdp.offer(&shown));
+            invite.set_body(CONTENT_TYPE, leg.sdp.offer(&shown));
         }
         let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
         if let Some(leg) = self.legs.get_mut(&id) {

@@ -10,10 +10,11 @@ use dialtone_core::endpoint::ContactChange;
 use dialtone_core::{ContactId, LegId, Now};
 
 use super::{SipOutput, Stack};
-use crate::message::{Method, Name, NameAddr, RawUri, Request, Scheme, Uri};
+use crate::message::{MAX_FORWARDS, Method, Name, NameAddr, RawUri, Request, Scheme, Uri};
 use crate::registrar::{Binding, Nat, ReachPolicy};
+use crate::sdp::CONTENT_TYPE;
 use crate::transaction::TxId;
-use crate::ua::{Leg, State, next_hop};
+use crate::ua::{Leg, State, addressed, next_hop};
 use crate::wire::{FlowId, Path, Transport};
 
 /// A way to a binding, and what a request must say on it.
@@ -35,35 +36,30 @@ impl Stack {
     /// How to reach a binding; `None` when there is no way, or none that its extension may use.
     pub(super) fn way_to(&self, endpoint: &str, binding: &Binding) -> Option<Way> {
         let target = binding.uri.parse().ok()?;
-        let mut uri = match target.as_target() {
+        let uri = match target.as_target() {
             Cow::Borrowed(_) => binding.uri.clone(),
             Cow::Owned(target) => RawUri::from(target),
         };
-        let mut routes = binding.routes.clone();
-        let proxy = routes.first().and_then(|first| NameAddr::parse(first).ok()).map(|first| first.uri);
+        let proxy =
+            binding.routes.first().and_then(|first| NameAddr::parse(first).ok()).map(|first| first.uri);
         let path = match &proxy {
             Some(proxy) => self.path_to_proxy(proxy, binding)?,
             None => self.path_to_phone(&target, binding)?,
         };
-        if let Some(proxy) = proxy.filter(|proxy| !proxy.is_loose()) {
-            // RFC 3261 §16.6 step 6: a strict router wants to be addressed itself, and the target last.
-            routes.remove(0);
-            routes.push(format!("<{uri}>"));
-            uri = RawUri::from(proxy);
-        }
+        let (uri, routes) = addressed(uri, binding.routes.clone(), proxy.as_ref());
         let allowed = self.policy(endpoint).is_none_or(|policy| policy.allows(path.transport));
         allowed.then_some(Way {
             contact: binding.contact,
             path,
             uri,
             routes,
-            at_source: binding.reg_id.is_some() || binding.nat == Nat::Always,
+            at_source: binding.is_at_source(),
         })
     }
 
     fn path_to_phone(&self, target: &Uri, binding: &Binding) -> Option<Path> {
         let stands = self.ways.stands(binding.path);
-        if binding.reg_id.is_some() || binding.nat == Nat::Always {
+        if binding.is_at_source() {
             return stands.then_some(binding.path);
         }
         let transport = match Transport::named_by(target) {
@@ -201,13 +197,13 @@ impl Stack {
         let headers = &mut request.headers;
         headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()).to_string());
         way.routes.iter().for_each(|route| headers.push(Name::Route, route));
-        headers.push(Name::MaxForwards, "70");
+        headers.push(Name::MaxForwards, MAX_FORWARDS);
         headers.push(Name::From, from.to_string());
         headers.push(Name::To, identity.user(endpoint, "").to_string());
         headers.push(Name::CallId, self.tokens.call_id());
         headers.push(Name::CSeq, "1 OPTIONS");
         headers.push(Name::Contact, identity.contact(way.path, None, &way.uri));
-        headers.push(Name::Accept, "application/sdp");
+        headers.push(Name::Accept, CONTENT_TYPE);
         headers.push(Name::UserAgent, identity.agent());
         request
     }

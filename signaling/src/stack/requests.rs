@@ -206,13 +206,15 @@ impl Stack {
         if address.as_ref() != Some(&account) {
             return self.respond(now, tx, Response::to(request, 403));
         }
-        let subscriber = self.subscribers.by_number.get(&account).cloned().unwrap_or_default();
+        let subscriber = self.subscribers.by_number.get(&account);
+        let policies = subscriber.map(|subscriber| (subscriber.contacts, subscriber.reach.nat));
+        let (policy, nat) = policies.unwrap_or_default();
         let asked = Registration {
             tx,
             request,
             endpoint: &account,
-            policy: subscriber.contacts,
-            nat: subscriber.reach.nat,
+            policy,
+            nat,
             path,
             identity: &self.config.identity,
         };
@@ -277,7 +279,7 @@ impl Stack {
             Err(response) => return self.respond(now, tx, *response),
         };
         let (tag, rseq) = (self.tokens.tag(), self.tokens.below(1 << 30));
-        let nat = self.policy(&account).map(|policy| policy.nat).unwrap_or_default();
+        let nat = subscriber.map(|subscriber| subscriber.reach.nat).unwrap_or_default();
         let at_source = nat.of(&invite, path) == Nat::Always;
         let Ok(dialog) = Dialog::uas(&invite, path, at_source, &tag) else {
             return self.respond(now, tx, Response::to(&invite, 400));

@@ -1,7 +1,7 @@
 //! The sockets that are bound and the connections that are up: over which of them a peer is reached.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::Socket;
 use crate::message::{Host, RawUri, Scheme, Uri};
@@ -29,7 +29,7 @@ impl Ways {
     /// Whether a URI is one of this server: its domain, or an address of its sockets.
     pub fn serves(&self, identity: &Identity, uri: &Uri) -> bool {
         let is_socket = |ip, port: Option<u16>| {
-            let fits = |local: std::net::SocketAddr| {
+            let fits = |local: SocketAddr| {
                 (local.ip() == ip || local.ip().is_unspecified())
                     && port.is_none_or(|port| port == local.port())
             };
@@ -64,18 +64,9 @@ impl Ways {
         let fits =
             |socket: &&Socket| socket.transport == transport && socket.local.is_ipv4() == remote.is_ipv4();
         let socket = self.sockets.iter().filter(fits).min_by_key(|socket| !takes(socket.local, local))?;
-        let local = SocketAddr::new(self.source(socket.local.ip(), local.ip()), socket.local.port());
+        let local =
+            SocketAddr::new(self.default.instead_of(socket.local.ip(), local.ip()), socket.local.port());
         Some(Path { transport, flow: socket.flow, local, remote })
-    }
-
-    /// The address that a socket bound to `bound` speaks from, to a peer that knows us as `known`.
-    fn source(&self, bound: IpAddr, known: IpAddr) -> IpAddr {
-        let usable = known.is_ipv4() == bound.is_ipv4() && !known.is_unspecified();
-        match (bound.is_unspecified(), usable) {
-            (false, _) => bound,
-            (true, true) => known,
-            (true, false) => self.default.of_family(bound).unwrap_or(bound),
-        }
     }
 
     /// The way of a dialog. A connection that is gone cannot be called back at its source port: its peer

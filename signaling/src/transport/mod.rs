@@ -55,7 +55,7 @@ use crate::wire::{FlowId, Transport};
 pub use clock::Clock;
 pub use external::{StunError, external_address};
 pub use framer::{Frame, Framer, FramingError};
-pub use guard::{Glance, GuardPolicy, Network, NetworkError, SCANNERS, SECURITY_TARGET};
+pub use guard::{Glance, GuardPolicy, SCANNERS, SECURITY_TARGET};
 pub use handle::TransportHandle;
 pub use limits::Limits;
 pub use metrics::{Count, Metrics};

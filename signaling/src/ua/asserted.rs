@@ -37,8 +37,12 @@ pub(crate) fn asserted(headers: &Headers) -> Option<Party> {
         return Some(Party { private: is_private(headers), ..party });
     }
     let (party, address) = said(&Name::RemotePartyId)?;
-    let hidden = address.params.get("privacy").is_some_and(|privacy| !privacy.eq_ignore_ascii_case("off"));
-    Some(Party { private: hidden || is_private(headers), ..party })
+    Some(Party { private: is_hidden(&address) || is_private(headers), ..party })
+}
+
+/// Whether an address of Remote-Party-ID or Diversion is marked as private (RFC 5806 §4.1).
+pub(crate) fn is_hidden(address: &NameAddr) -> bool {
+    address.params.get("privacy").is_some_and(|privacy| !privacy.eq_ignore_ascii_case("off"))
 }
 
 /// Who calls with an INVITE of an account, which the site calls `name`; `None` when it calls as somebody that it may

@@ -103,16 +103,9 @@ impl Dialog {
     }
 
     fn with_cseq(&self, method: Method, cseq: u32, identity: &Identity, tokens: &mut Tokens) -> Request {
-        let mut uri = self.target.clone();
-        let mut routes: Vec<String> = self.routes.iter().map(Print::printed).collect();
-        if let Some(first) = self.routes.first()
-            && !first.uri.is_loose()
-        {
-            // A strict router wants to be addressed itself, and the target last.
-            routes.remove(0);
-            routes.push(format!("<{}>", self.target));
-            uri = RawUri::from(first.uri.clone());
-        }
+        let routes = self.routes.iter().map(Print::printed).collect();
+        let nearest = self.routes.first().map(|first| &first.uri);
+        let (uri, routes) = addressed(self.target.clone(), routes, nearest);
         let cseq = CSeq { number: cseq, method: method.clone() };
         let mut request = Request::new(method, uri);
         request.headers.push(Name::Via, identity.via(self.path, &tokens.branch()));
@@ -178,6 +171,23 @@ impl Dialog {
     /// Whether a message with this Call-ID and these tags belongs here.
     pub fn is_for(&self, call_id: &str, remote_tag: &str) -> bool {
         self.call_id == call_id && self.remote_tag == remote_tag
+    }
+}
+
+/// The Request-URI and the Route values of a request to `target` along `routes`, of which `nearest` is the first. A
+/// strict router wants to be addressed itself, and the target last (RFC 3261 §12.2.1.1, §16.6 step 6).
+pub(crate) fn addressed(
+    target: RawUri,
+    mut routes: Vec<String>,
+    nearest: Option<&Uri>,
+) -> (RawUri, Vec<String>) {
+    match nearest.filter(|nearest| !nearest.is_loose()) {
+        None => (target, routes),
+        Some(strict) => {
+            routes.remove(0);
+            routes.push(format!("<{target}>"));
+            (RawUri::from(strict), routes)
+        }
     }
 }
 

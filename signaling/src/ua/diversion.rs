@@ -4,7 +4,7 @@
 use dialtone_core::leg::DIVERSIONS_MAX;
 use dialtone_core::{Diversion, DiversionReason, Party};
 
-use super::asserted::{address, party};
+use super::asserted::{address, is_hidden, party};
 use super::identity::Identity;
 use crate::message::{Headers, Name, NameAddr};
 
@@ -51,8 +51,7 @@ pub(crate) fn read(headers: &Headers) -> Vec<Diversion> {
 fn diverted(address: &NameAddr) -> Option<Diversion> {
     let reason = address.params.text("reason");
     let reason = reason_of(reason.as_deref(), |(_, diversion, _)| diversion);
-    let hidden = address.params.get("privacy").is_some_and(|privacy| !privacy.eq_ignore_ascii_case("off"));
-    Some(Diversion { by: Party { private: hidden, ..party(address)? }, reason })
+    Some(Diversion { by: Party { private: is_hidden(address), ..party(address)? }, reason })
 }
 
 /// Each entry whose successor says why the call came to it is a diversion (RFC 7544 §3.1).

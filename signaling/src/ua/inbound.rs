@@ -15,6 +15,7 @@ use super::reliable::{Due, RAck, Sender};
 use super::session::Session;
 use super::timers::{SessionTimer, Terms};
 use crate::message::{Headers, Name, Request, Response};
+use crate::sdp::CONTENT_TYPE;
 use crate::transaction::TxId;
 
 /// How far our description has come, in provisional answers that count.
@@ -202,7 +203,7 @@ impl Leg {
         let (path, described) = (offered.dialog.path, early.is_some());
         let mut response = self.response(desk, &offered.invite, status, &self.tag, path);
         if let Some(early) = early {
-            response.set_body("application/sdp", self.write_answer(desk, path, &early, has_offer));
+            response.set_body(CONTENT_TYPE, self.write_answer(desk, path, &early, has_offer));
         }
         let State::Offered(offered) = &mut self.state else { return };
         let Some(sender) = offered.sender.as_mut().filter(|_| reliably) else {
@@ -286,7 +287,7 @@ impl Leg {
         // What was agreed reliably is not said once more (RFC 6337 §3.1.1).
         let describes = described == Described::No;
         if describes {
-            response.set_body("application/sdp", self.write_answer(desk, dialog.path, local, has_offer));
+            response.set_body(CONTENT_TYPE, self.write_answer(desk, dialog.path, local, has_offer));
         }
         if let Some(sender) = &mut sender {
             sender.finish();

@@ -141,9 +141,8 @@ impl Leg {
     fn accept_refer(&mut self, desk: &mut Desk<'_>, Asked { tx, request, path }: Asked) {
         let mut response = self.refer_response(desk, &request, 202, path);
         response.headers.push(Name::Contact, self.contact(desk, path, &request.uri));
-        let wanted = request.headers.text(&Name::ReferSub).is_none_or(|text| {
-            !text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("false")
-        });
+        let wanted =
+            request.headers.bare(&Name::ReferSub).is_none_or(|value| !value.eq_ignore_ascii_case("false"));
         if !wanted {
             response.headers.push(Name::ReferSub, "false");
         }

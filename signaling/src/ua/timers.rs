@@ -58,7 +58,7 @@ pub(crate) fn session_expires(headers: &Headers) -> Option<(Duration, Option<Ref
 
 /// The value of a Min-SE header (RFC 4028 §5).
 pub(crate) fn min_se(headers: &Headers) -> Option<Duration> {
-    seconds(headers.text(&Name::MinSe)?.split(';').next()?.trim())
+    seconds(headers.bare(&Name::MinSe)?)
 }
 
 fn seconds(text: &str) -> Option<Duration> {

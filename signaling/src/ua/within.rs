@@ -165,8 +165,7 @@ const EVENTS: &str = "refer";
 
 /// Whether a SUBSCRIBE or PUBLISH is about a package that we do not have, or does not say about which.
 pub(crate) fn is_bad_event(request: &Request) -> bool {
-    let event = request.headers.text(&Name::Event).unwrap_or_default();
-    !event.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENTS)
+    !request.headers.bare(&Name::Event).is_some_and(|event| event.eq_ignore_ascii_case(EVENTS))
 }
 
 /// The refusal that it is owed (RFC 6665 §8.2.1, RFC 3903 §6), with what there is instead (§8.2.2).

@@ -12,7 +12,6 @@
 
 mod glance;
 mod known;
-mod network;
 mod security;
 mod silence;
 
@@ -28,9 +27,9 @@ use super::gate::Arrival;
 use super::limits::Limits;
 use super::metrics::Metrics;
 use crate::auth::{NonceKey, network as network_of};
+use crate::net::Network;
 
 pub use glance::Glance;
-pub use network::{Network, NetworkError};
 pub use security::SECURITY_TARGET;
 
 pub(super) use security::Event;

@@ -9,6 +9,7 @@ use super::super::cause::cause_of;
 use super::super::leg::{Body, Leg, State};
 use super::{Asking, Wish};
 use crate::message::{Method, Name, Response};
+use crate::sdp::CONTENT_TYPE;
 use crate::transaction::TxId;
 
 /// How often a change of ours is sent before the peer's "later" counts as "no".
@@ -87,7 +88,7 @@ impl Leg {
             session.timer.write(&mut request.headers);
         }
         if let Some(body) = body {
-            request.set_body("application/sdp", body);
+            request.set_body(CONTENT_TYPE, body);
         }
         let tx = desk.tx.send(desk.now.mono, request, path, Some(self.id), desk.tx_out);
         self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries: tries + 1 });

@@ -6,6 +6,7 @@ use super::super::Desk;
 use super::super::leg::{Body, Leg, State, refusal};
 use super::Asked;
 use crate::message::{Method, Name, Request, Response};
+use crate::sdp::CONTENT_TYPE;
 use crate::transaction::TxId;
 use crate::wire::Path;
 
@@ -128,7 +129,7 @@ impl Leg {
         let Some(path) = self.dialog(&tag).map(|dialog| dialog.path) else { return };
         let mut response = self.response(desk, &request, 200, "", path);
         self.write_timer(desk, &request, &mut response);
-        response.set_body("application/sdp", self.write_answer(desk, path, local, has_offer));
+        response.set_body(CONTENT_TYPE, self.write_answer(desk, path, local, has_offer));
         if request.method == Method::Invite {
             return self.send_2xx(desk, tx, &response, !has_offer, true);
         }
