@@ -240,7 +240,7 @@ mod tests {
             at.push(due.as_nanos() / 1_000_000);
         }
         assert_eq!(at, [500, 1500, 3500, 7500, 15_500, 31_500]);
-        let mut acknowledge = |sender: &mut Sender, rseq, cseq| sender.acknowledge(RAck { rseq, cseq });
+        let acknowledge = |sender: &mut Sender, rseq, cseq| sender.acknowledge(RAck { rseq, cseq });
         assert_eq!((acknowledge(&mut sender, 2, 7), acknowledge(&mut sender, 1, 8)), (None, None));
         assert_eq!(acknowledge(&mut sender, 1, 7), Some(false));
         assert_eq!(acknowledge(&mut sender, 1, 7), None, "once");
