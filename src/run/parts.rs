@@ -85,7 +85,7 @@ pub(super) fn stack_config(
     Ok(StackConfig {
         identity: Identity {
             domain: sip.domain.clone(),
-            product: format!("Dialtone/{VERSION}"),
+            product: format!("Dialtone/{VERSION}").into(),
             net: config.net.known(),
         },
         timing: Timing { t1: sip.t1, ..Timing::default() },
