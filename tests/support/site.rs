@@ -79,6 +79,7 @@ pub fn config() -> StackConfig {
     StackConfig {
         identity: Identity { domain: REALM.into(), product: "Dialtone".into(), net: Default::default() },
         timing: Timing::default(),
+        dns: Default::default(),
         calls: CallPolicy::default(),
         expiry: ExpiryPolicy::default(),
         transactions_max: 1000,

@@ -5,6 +5,7 @@
 //! 2xx or its ACK, which are end to end and belong to the dialog.
 
 mod client;
+mod errand;
 mod invite_client;
 mod invite_server;
 mod key;
@@ -16,15 +17,17 @@ mod tests;
 mod timing;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dialtone_core::{IdMap, LegId, Mono};
 use serde::{Deserialize, Serialize};
 
 use self::client::Client;
+pub use self::errand::{Course, Errand, Failure, Undelivered};
 pub(crate) use self::invite_client::Answerer;
 use self::invite_client::InviteClient;
 use self::invite_server::InviteServer;
@@ -72,6 +75,8 @@ pub struct Transactions {
     deadlines: BinaryHeap<Reverse<(Mono, TxId)>>,
     /// What the machine that is being driven asks for; empty between calls.
     actions: Vec<Action>,
+    /// Requests of ours that have no way at the moment, and their names.
+    held: HashSet<TxId>,
     /// Requests that were refused because the table was full.
     refused: u64,
 }
@@ -90,6 +95,7 @@ impl Transactions {
             servers: HashMap::with_capacity(room),
             deadlines: BinaryHeap::with_capacity(room),
             actions: Vec::new(),
+            held: HashSet::new(),
             refused: 0,
         }
     }
@@ -178,25 +184,86 @@ impl Transactions {
         });
     }
 
-    /// Sends a request. Its topmost Via must carry a branch of ours that was never used before.
+    /// Sends a request. Its topmost Via must carry a branch of ours that was never used before. When its way is not
+    /// known it waits, and [`TxOutput::Undelivered`] asks for one.
     pub fn send(
         &mut self,
         now: Mono,
         request: Request,
-        path: Path,
+        course: impl Into<Course>,
         owner: Option<LegId>,
         out: &mut Vec<TxOutput>,
     ) -> TxId {
+        let Course { path, known, hop, fallback } = course.into();
+        let tx = self.new_id();
+        let errand = hop.map(|hop| Errand { request: request.clone(), hop, targets: None, fallback });
+        match errand {
+            Some(errand) if !known => {
+                self.held.insert(tx);
+                let undelivered = Undelivered { tx, errand, path, failure: Failure::Unsent };
+                out.push(TxOutput::Undelivered { owner, undelivered: Box::new(undelivered) });
+            }
+            errand => self.start(now, tx, request, path, errand, owner, None, out),
+        }
+        tx
+    }
+
+    /// Sends a request that was held by this way, under the name that it has. Another way is wanted when nobody answers
+    /// for so long.
+    pub(crate) fn send_again(
+        &mut self,
+        now: Mono,
+        tx: TxId,
+        errand: Errand,
+        path: Path,
+        owner: Option<LegId>,
+        patience: Option<Duration>,
+        out: &mut Vec<TxOutput>,
+    ) {
+        self.held.remove(&tx);
+        // What refused it may say so again, and is owed an ACK each time.
+        let absorber = self.new_id();
+        self.rename(tx, absorber);
+        let request = errand.request.clone();
+        self.start(now, tx, request, path, Some(errand), owner, patience, out);
+    }
+
+    /// Whether a request of ours has no way at the moment.
+    pub fn is_held(&self, tx: TxId) -> bool {
+        self.held.contains(&tx)
+    }
+
+    /// A request that was held is given up.
+    pub fn let_go(&mut self, tx: TxId) {
+        self.held.remove(&tx);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a request, and all that is known of its way")]
+    fn start(
+        &mut self,
+        now: Mono,
+        tx: TxId,
+        request: Request,
+        path: Path,
+        errand: Option<Errand>,
+        owner: Option<LegId>,
+        patience: Option<Duration>,
+        out: &mut Vec<TxOutput>,
+    ) {
         let key = Key::Client(Lookup::client(&request).map(|key| key.share()));
         let reliable = path.transport.is_reliable();
+        let actions = &mut self.actions;
         let machine = if request.method == Method::Invite {
-            Machine::InviteClient(InviteClient::start(now, self.timing, reliable, request, &mut self.actions))
+            let mut client = InviteClient::start(now, self.timing, reliable, request, actions);
+            patience.into_iter().for_each(|patience| client.hurry(now, patience));
+            Machine::InviteClient(client)
         } else {
-            Machine::Client(Client::start(now, self.timing, reliable, &request, &mut self.actions))
+            let mut client = Client::start(now, self.timing, reliable, &request, actions);
+            patience.into_iter().for_each(|patience| client.hurry(now, patience));
+            Machine::Client(client)
         };
-        let tx = self.add(machine, path, owner, key);
+        self.add(tx, machine, path, owner, key, errand.map(Box::new));
         self.started(tx, out);
-        tx
     }
 
     /// Whether a request repeats one that has its transaction.
@@ -356,7 +423,9 @@ impl Transactions {
         } else {
             Machine::Server(Server::start(self.timing, reliable))
         };
-        self.add(machine, response_path(request, path), None, Key::Server(key.share()))
+        let tx = self.new_id();
+        self.add(tx, machine, response_path(request, path), None, Key::Server(key.share()), None);
+        tx
     }
 
     fn is_accepted(&self, tx: TxId) -> bool {
