@@ -121,6 +121,7 @@ impl Bench {
         let stack = StackConfig {
             identity: Identity {
                 domain: "dialtone".into(),
+                aliases: Vec::new(),
                 product: "bench".into(),
                 net: Default::default(),
             },

@@ -66,6 +66,9 @@ pub struct CdrLeg {
     /// The call that it left this one for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_to: Option<CallId>,
+    /// The leg whose place it took: a call picked up, or taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<LegId>,
 }
 
 /// One transfer of a call's record.
@@ -271,6 +274,10 @@ impl CdrFold {
                 self.leg(*leg)?.codec = Some(*codec);
                 None
             }
+            Fact::LegReplaced { leg, replaced, .. } => {
+                self.leg(*leg)?.replaced = Some(*replaced);
+                None
+            }
             Fact::DialEnded { leg, outcome, .. } => {
                 self.leg(*leg)?.outcome = Some(*outcome);
                 None
@@ -282,8 +289,9 @@ impl CdrFold {
             Fact::CallAnswered { call, by } => {
                 let draft = self.drafts.get_mut(call)?;
                 draft.answered.get_or_insert(at);
-                let answering = draft.legs.iter().find(|leg| leg.leg == *by && leg.side == Side::Outbound);
-                draft.answered_by = answering.map(|leg| leg.endpoint.clone());
+                let answering = draft.legs.iter().find(|leg| leg.leg == *by);
+                let callee = (draft.role(*by) == Some(Side::Outbound)).then_some(answering);
+                draft.answered_by = callee.flatten().map(|leg| leg.endpoint.clone());
                 None
             }
             Fact::LegEnded { leg, cause, call } => {
@@ -321,7 +329,6 @@ impl CdrFold {
             | Fact::LegLatched { .. }
             | Fact::LegHeld { .. }
             | Fact::LegResumed { .. }
-            | Fact::LegReplaced { .. }
             | Fact::FlowStarted { .. }
             | Fact::FlowEnded { .. }
             | Fact::BridgeCreated { .. }
@@ -367,6 +374,7 @@ impl CdrLeg {
             quality: None,
             redirected_to: Vec::new(),
             moved_to: None,
+            replaced: None,
         }
     }
 }
@@ -378,12 +386,21 @@ impl Draft {
         }
     }
 
+    /// On which side of the call a leg stands: that of the leg whose place it took.
+    fn role(&self, leg: LegId) -> Option<Side> {
+        let mut found = self.legs.iter().find(|candidate| candidate.leg == leg)?;
+        for _ in &self.legs {
+            let Some(replaced) = found.replaced else { break };
+            found = self.legs.iter().find(|candidate| candidate.leg == replaced)?;
+        }
+        Some(found.side)
+    }
+
     fn close(self, call: CallId, cause: Cause, by: Option<LegId>, at: (Mono, Wall)) -> Cdr {
         // The record waits for measurements; the call was over when its last leg was.
         let (ended_mono, ended_wall) = self.ended.unwrap_or(at);
         let millis = |from: Mono| u64::try_from(ended_mono.since(from).as_millis()).unwrap_or(u64::MAX);
-        let side = |leg| self.legs.iter().find(|candidate| candidate.leg == leg).map(|leg| leg.side);
-        let ended_by = match by.and_then(side) {
+        let ended_by = match by.and_then(|leg| self.role(leg)) {
             Some(Side::Inbound) => EndedBy::Caller,
             Some(Side::Outbound) => EndedBy::Callee,
             None => EndedBy::System,

@@ -85,19 +85,21 @@ pub struct Journey {
     pub hops: u8,
     /// Who was called before, first to last; at most [`DIVERSIONS_MAX`].
     pub diversions: Vec<Diversion>,
+    /// Whether it was promised that nobody on the way reads it: it goes on over TLS or not at all (RFC 5630 §5.3).
+    pub secure: bool,
 }
 
 /// Of a call that begins here.
 impl Default for Journey {
     fn default() -> Self {
-        Journey { hops: 70, diversions: Vec::new() }
+        Journey { hops: 70, diversions: Vec::new(), secure: false }
     }
 }
 
 impl Journey {
     /// The same one server further.
     pub fn passed_on(&self) -> Journey {
-        Journey { hops: self.hops.saturating_sub(1), diversions: self.diversions.clone() }
+        Journey { hops: self.hops.saturating_sub(1), ..self.clone() }
     }
 
     /// The same after one more diversion. Of too many, the first and the last ones are kept: whom the caller wanted,

@@ -42,6 +42,9 @@ impl Checker<'_> {
         if !is_host(&sip.domain) {
             self.report("sip.domain", format!("{:?} is not a host name", sip.domain), HOST_FIX);
         }
+        for alias in sip.aliases.iter().filter(|alias| !is_host(alias)) {
+            self.report("sip.aliases", format!("{alias:?} is not a host name"), HOST_FIX);
+        }
         self.time("sip.t1", sip.t1, Duration::from_millis(100), Duration::from_secs(4));
         let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
         // RFC 4028 §5: no less than 90 s; RFC 3261 §16.6: more than three minutes.

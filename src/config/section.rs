@@ -68,6 +68,8 @@ pub struct SipConfig {
     pub tls: Vec<SocketAddr>,
     /// The name of this system in SIP addresses, and the realm of its challenges.
     pub domain: String,
+    /// Other names that phones know it by.
+    pub aliases: Vec<String>,
     /// RFC 3261 T1: how long a round trip takes.
     #[serde(with = "duration")]
     pub t1: Duration,
@@ -112,6 +114,7 @@ impl Default for SipConfig {
             tcp: vec![loopback(5060)],
             tls: vec![loopback(5061)],
             domain: "dialtone".into(),
+            aliases: Vec::new(),
             t1: Duration::from_millis(500),
             session_expires: Duration::from_secs(30 * 60),
             min_se: Duration::from_secs(90),

@@ -85,6 +85,7 @@ pub(super) fn stack_config(
     Ok(StackConfig {
         identity: Identity {
             domain: sip.domain.clone(),
+            aliases: sip.aliases.clone(),
             product: format!("Dialtone/{VERSION}"),
             net: config.net.known(),
         },

@@ -3,7 +3,7 @@
 use dialtone_core::event::{Fact, TransferOutcome};
 use dialtone_core::media::MediaCommand;
 use dialtone_core::{Cause, Direction};
-use dialtone_signaling::message::Name;
+use dialtone_signaling::message::{Name, Request};
 
 use super::calls::connect;
 use super::support::{Phone, World, sdp};
@@ -279,6 +279,88 @@ fn an_invite_without_offer_takes_the_place_of_a_leg() {
     bob.bye();
     assert!(!desk.in_call());
     world.check("replaces_without_offer");
+}
+
+/// RFC 3891 §3: an early dialog that we began can be taken over: the call that rings here is answered there.
+#[test]
+fn an_invite_takes_the_place_of_a_leg_that_rings() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    let (desk, other) = (world.registered("1003"), world.registered("1002"));
+    alice.invite("1002");
+    bob.ring();
+    other.ring();
+    let (_, replaces) = bob.replaces();
+    desk.invite_with("1002", |invite| {
+        invite.headers.push(Name::Replaces, format!("{replaces};early-only"));
+        invite.headers.push(Name::Require, "replaces");
+    });
+    assert_eq!(desk.status(), 200);
+    desk.ack();
+    assert_eq!((bob.got("CANCEL").len(), other.got("CANCEL").len()), (1, 1));
+    alice.ack();
+    assert!(alice.in_call() && relayed(&world));
+    world.advance(1000);
+    desk.bye();
+    assert!(!alice.in_call());
+    world.check("replaces_early");
+    let cdrs = world.cdrs();
+    assert_eq!(cdrs.len(), 1, "it is the same call");
+    assert_eq!(cdrs[0].answered_by.as_deref(), Some("1003"));
+}
+
+/// The same without offers on either side, and while the caller of a group hears our tone.
+#[test]
+fn a_call_that_rings_is_taken_without_an_offer() {
+    let world = World::new();
+    let (alice, bob, desk) = (world.registered("1001"), world.registered("1002"), world.registered("1003"));
+    let without_offer = |invite: &mut Request| {
+        invite.headers.remove(&Name::ContentType);
+        invite.body = Default::default();
+    };
+    for (dialed, offers) in [("1002", true), ("1002", false), ("500", true)] {
+        alice.invite_with(dialed, |invite| {
+            if !offers {
+                without_offer(invite)
+            }
+        });
+        bob.ring();
+        let (_, replaces) = bob.replaces();
+        desk.invite_with("1002", |invite| {
+            without_offer(invite);
+            invite.headers.push(Name::Replaces, replaces);
+        });
+        assert_eq!(desk.status(), 200);
+        desk.ack_with(sdp("pcmu te"));
+        if offers {
+            alice.ack()
+        } else {
+            alice.ack_with(sdp("pcmu te"))
+        }
+        assert!(alice.in_call() && relayed(&world), "{dialed} {offers}");
+        alice.bye();
+        assert!(!desk.in_call());
+    }
+    world.finish();
+}
+
+/// Who cannot speak with the caller does not take the call, and it rings on.
+#[test]
+fn who_cannot_take_a_call_that_rings_leaves_it_ringing() {
+    let world = World::new();
+    let (alice, bob, desk) = (world.registered("1001"), world.registered("1002"), world.registered("1003"));
+    alice.speaks("pcmu");
+    alice.invite("1002");
+    bob.ring();
+    let (_, replaces) = bob.replaces();
+    desk.speaks("g722");
+    desk.invite_with("1002", |invite| invite.headers.push(Name::Replaces, replaces));
+    assert_eq!((desk.status(), bob.got("CANCEL").len()), (488, 0));
+    bob.answer();
+    alice.ack();
+    assert!(relayed(&world));
+    bob.bye();
+    world.finish();
 }
 
 /// RFC 3891 §3: no match 481, confirmed and early-only 486, an early dialog of somebody else's making 481,

@@ -166,7 +166,7 @@ fn methods_that_are_unknown_or_not_here() {
     let (world, alice, _bob) = pair();
     alice.request_with(Method::from_token("DANCE"), "1002", |_| {});
     assert_eq!(alice.status(), 501);
-    alice.request_with(Method::Notify, "1002", |request| {
+    alice.request_with(Method::Message, "1002", |request| {
         request.headers.push(Name::Require, "nothing");
     });
     assert_eq!(alice.status(), 405, "the method is judged first (RFC 3261 §8.2)");
@@ -179,6 +179,14 @@ fn methods_that_are_unknown_or_not_here() {
     alice.request_with(Method::Bye, "1002", |_| {});
     assert_eq!(alice.status(), 481);
     world.check_wire("methods");
+}
+
+/// RFC 6665 §4.1.3: a NOTIFY of no subscription.
+#[test]
+fn a_notify_out_of_the_blue() {
+    let (_world, alice, _bob) = pair();
+    alice.request_with(Method::Notify, "1002", |request| request.headers.push(Name::Event, "keep-alive"));
+    assert_eq!(alice.status(), 481);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Calls over TLS: what our URIs say, and that nothing falls back to the clear.
 
-use dialtone_signaling::message::{Message, Name};
+use dialtone_signaling::message::{Message, Name, Uri};
 use dialtone_signaling::wire::Transport;
 
 use super::calls::connect;
@@ -39,21 +39,47 @@ fn a_sips_contact_is_called_over_tls_and_told_a_sips_contact() {
     world.check("tls_sips_contact");
 }
 
+fn dials_sips(phone: &Phone, number: &str) {
+    phone.invite_with(number, |request| {
+        request.uri = Uri::parse(&format!("sips:{number}@dialtone")).unwrap().into();
+        let contact = request.headers.text(&Name::Contact).unwrap().replace("sip:", "sips:");
+        request.headers.set(Name::Contact, contact);
+    });
+}
+
 /// RFC 3261 §12.1.1: who dials a SIPS URI is told a SIPS Contact.
 #[test]
 fn a_caller_of_a_sips_uri_is_told_a_sips_contact() {
     let world = World::new();
     let alice = world.phone_at("1001", Transport::Tls, "10.0.0.11:40001");
-    let bob = world.registered("1002");
-    alice.invite_with("1002", |request| {
-        request.uri = dialtone_signaling::message::Uri::parse("sips:1002@dialtone").unwrap().into();
-        request.headers.set(Name::Contact, "<sips:1001@10.0.0.11:40001>");
-    });
+    let bob = world.phone_at("1002", Transport::Tls, "10.0.0.12:40002");
+    bob.register(3600);
+    dials_sips(&alice, "1002");
     bob.answer();
     alice.ack();
     assert!(alice.header("200 OK (sdp)", Name::Contact).starts_with("<sips:"));
     bob.bye();
     world.check("tls_sips_dialed");
+}
+
+/// RFC 5630 §5.3: who dials a SIPS URI reaches nobody over UDP or TCP, and what asks for SIPS there is refused.
+#[test]
+fn a_sips_uri_leads_over_tls_or_nowhere() {
+    let world = World::new();
+    let alice = world.phone_at("1001", Transport::Tls, "10.0.0.11:40001");
+    let bob = world.registered("1002");
+    dials_sips(&alice, "1002");
+    assert_eq!((alice.status(), bob.got("INVITE").len()), (480, 0));
+    let safe = world.phone_at("1002", Transport::Tls, "10.0.0.12:40002");
+    safe.register(3600);
+    dials_sips(&alice, "1002");
+    assert_eq!((safe.got("INVITE").len(), bob.got("INVITE").len()), (1, 0));
+    safe.respond(486);
+    let carol = world.registered("1003");
+    dials_sips(&carol, "1002");
+    assert_eq!((carol.status(), safe.got("INVITE").len()), (480, 1));
+    assert_eq!(carol.header("480", Name::Warning), "380 pbx.example \"SIPS Not Allowed\"");
+    world.finish();
 }
 
 /// A request of `phone` that says where it listens, over the connection that it has now.

@@ -230,11 +230,16 @@ impl Phone {
         self.refer_with(&format!("<sip:{number}@{domain}?Replaces={}>", escape(replaces)), |_| {});
     }
 
-    /// The number at the far end of its dialog, and what a Replaces header says of it. An INVITE that was only
-    /// alerted makes an early dialog.
+    /// The number at the far end of its dialog, and what a Replaces header says of it. An INVITE that has only
+    /// rung, there or here, makes an early dialog.
     pub fn replaces(&self) -> (String, String) {
         self.set(|set| {
             let (call_id, local, remote) = match (&set.dialog, &set.invite_out) {
+                (None, _) if set.invite_in.is_some() => {
+                    let Some(Message::Response(said)) = &set.last_sent else { panic!("it has not rung") };
+                    let of = |name| said.headers.text(name).unwrap().to_owned();
+                    (said.call_id().unwrap().to_owned(), of(&Name::To), of(&Name::From))
+                }
                 (Some(dialog), _) => (dialog.call_id.clone(), dialog.local.clone(), dialog.remote.clone()),
                 (None, Some(invite)) => {
                     let answer = set.inbox.iter().rev().find_map(|message| match message {

@@ -77,7 +77,12 @@ pub fn nonce_key() -> NonceKey {
 
 pub fn config() -> StackConfig {
     StackConfig {
-        identity: Identity { domain: REALM.into(), product: "Dialtone".into(), net: Default::default() },
+        identity: Identity {
+            domain: REALM.into(),
+            aliases: Vec::new(),
+            product: "Dialtone".into(),
+            net: Default::default(),
+        },
         timing: Timing::default(),
         dns: Default::default(),
         calls: CallPolicy::default(),

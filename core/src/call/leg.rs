@@ -196,6 +196,14 @@ impl Leg {
         }
     }
 
+    /// The same, or what our offer says that it has not answered.
+    pub fn agreed_or_pending(&self) -> Formats {
+        match &self.pending {
+            Some(offer) => offer.formats.clone(),
+            None => self.agreed(),
+        }
+    }
+
     /// Its far end hears this from now on.
     pub fn hears(&self, desk: &mut Desk<'_>, feed: Feed) {
         if let Some(port) = self.port {

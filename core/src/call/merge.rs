@@ -13,7 +13,7 @@ use super::{Arrival, Call, Desk, State};
 use crate::cause::Cause;
 use crate::event::{Fact, LegState, Side, TransferKind};
 use crate::id::{BridgeId, LegId};
-use crate::leg::{LegCommand, TransferProgress};
+use crate::leg::TransferProgress;
 use crate::media::Feed;
 use crate::negotiate;
 
@@ -170,14 +170,14 @@ impl Call {
         }
     }
 
-    /// Somebody calls to take the place of one of two who talk (RFC 3891 §3, seen from the call).
+    /// Somebody calls to take the place of one of two who talk, or of one who rings (RFC 3891 §3, seen from the
+    /// call).
     pub fn replace(&mut self, desk: &mut Desk<'_>, arrival: Arrival, replaced: LegId) {
-        let refuse = |desk: &mut Desk<'_>, cause| {
-            let command = LegCommand::HangUp { cause };
-            desk.out.push(crate::pbx::PbxOutput::Leg { leg: arrival.leg, command });
-        };
+        if self.rings(replaced) {
+            return self.pick_up(desk, arrival, replaced);
+        }
         if let Err(cause) = self.may_transfer(replaced) {
-            return refuse(desk, cause);
+            return arrival.refuse(desk, cause);
         }
         let far = self.caller.iter().chain(&self.branches).find(|leg| leg.id != replaced);
         let Some((far, agreed, worker)) = far.map(|far| (far.id, far.agreed(), far.worker())) else { return };
@@ -186,7 +186,7 @@ impl Call {
             None => agreed,
         };
         if formats.is_empty() {
-            return refuse(desk, Cause::IncompatibleDestination);
+            return arrival.refuse(desk, Cause::IncompatibleDestination);
         }
         let Arrival { leg, endpoint, caller, dialed, device: _, offer, early_offer: _, ipv6, journey } =
             arrival;

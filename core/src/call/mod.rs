@@ -20,6 +20,7 @@ mod flow;
 mod join;
 mod leg;
 mod merge;
+mod pickup;
 mod redirect;
 mod talk;
 mod transfer;
@@ -42,7 +43,7 @@ use crate::description::Description;
 use crate::endpoint::Endpoints;
 use crate::event::{Fact, LegState, Side};
 use crate::id::{BridgeId, CallId, ConversationId, IdMap, IdSource, LegId, PortId};
-use crate::leg::{EarlyOffer, Journey, LegEvent, Number, Party};
+use crate::leg::{EarlyOffer, Journey, LegCommand, LegEvent, Number, Party};
 use crate::media::{BridgeKind, MediaCommand, MediaEvent};
 use crate::pbx::{Limits, PbxOutput};
 use crate::ports::PortPool;
@@ -95,6 +96,13 @@ pub(crate) struct Arrival {
     pub early_offer: EarlyOffer,
     pub ipv6: bool,
     pub journey: Journey,
+}
+
+impl Arrival {
+    /// It gets no call.
+    pub fn refuse(self, desk: &mut Desk<'_>, cause: Cause) {
+        desk.out.push(PbxOutput::Leg { leg: self.leg, command: LegCommand::HangUp { cause } });
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -234,7 +242,7 @@ impl Call {
                 self.branch_answered(desk, leg, description);
             }
             LegEvent::Redirected { to } => self.branch_redirected(desk, leg, to),
-            LegEvent::Confirmed { description } => self.caller_confirmed(desk, description),
+            LegEvent::Confirmed { description } => self.confirmed(desk, leg, description),
             LegEvent::ModifyOffered { offer } => self.modify_offered(desk, leg, offer),
             LegEvent::Modified { description } => self.modified(desk, leg, description),
             LegEvent::ModifyRefused { cause } => self.modify_refused(desk, leg, cause),

@@ -9,7 +9,7 @@ use crate::codec::Codec;
 use crate::description::{Description, Direction, Formats};
 use crate::event::{BridgeMode, Fact, LegState};
 use crate::id::{BridgeId, LegId};
-use crate::leg::LegCommand;
+use crate::leg::{LegCommand, Party};
 use crate::media::BridgeKind;
 use crate::negotiate;
 
@@ -69,7 +69,7 @@ impl Call {
         }
     }
 
-    /// Tells the caller's leg to answer: with what it was told before, when it was told something.
+    /// Answers the caller, in the name of the callee if there is one.
     pub(super) fn answer_caller(&mut self, desk: &mut Desk<'_>, formats: Formats) {
         let callee = match &self.state {
             State::Talking(talking) => self.branches.iter().find(|branch| branch.id == talking.callee),
@@ -80,32 +80,17 @@ impl Call {
             | State::Settling { .. } => None,
         };
         let connected = callee.map(|callee| callee.party.clone());
-        let Some(caller) = &mut self.caller else { return };
-        let description = match (&caller.local, &caller.remote) {
-            (Some(committed), _) => Some(committed.clone()),
-            // It was offered something before, and may not have answered yet.
-            (None, None) if caller.pending.is_some() => caller.pending.clone(),
-            (None, Some(offer)) => caller.describe(formats, negotiate::answer_direction(offer)),
-            (None, None) => caller.describe(numbered_for(caller, formats), Direction::SendRecv),
-        };
-        let Some(description) = description else { return };
-        match caller.remote.clone() {
-            Some(offer) if caller.local.is_none() => {
-                caller.agree(desk, description.clone(), offer, Answer::Ours)
-            }
-            Some(_) => caller.stands(desk),
-            None => caller.pending = Some(description.clone()),
+        if let Some(caller) = &mut self.caller {
+            caller.answer(desk, formats, connected);
         }
-        caller.command(desk, LegCommand::Answer { description, connected });
-        caller.set_state(desk, LegState::Up);
     }
 
-    /// The caller has our answer; when that was an offer, here is its answer.
-    pub(super) fn caller_confirmed(&mut self, desk: &mut Desk<'_>, answer: Option<Description>) {
-        if let (Some(caller), Some(answer)) = (&mut self.caller, answer)
-            && let Some(offer) = caller.pending.take()
+    /// Who called has our answer; when that was an offer, here is its answer.
+    pub(super) fn confirmed(&mut self, desk: &mut Desk<'_>, leg: LegId, answer: Option<Description>) {
+        if let (Some(leg), Some(answer)) = (self.leg_mut(leg), answer)
+            && let Some(offer) = leg.pending.take()
         {
-            caller.agree(desk, offer, answer, Answer::Theirs);
+            leg.agree(desk, offer, answer, Answer::Theirs);
         }
         match &self.state {
             State::Talking(talking) => {
@@ -260,6 +245,27 @@ impl Call {
             None => self.caller.as_ref(),
         };
         other.map(Leg::agreed).unwrap_or_default()
+    }
+}
+
+impl Leg {
+    /// Tells the leg of somebody who called to answer: with what it was told before, when it was told something.
+    pub fn answer(&mut self, desk: &mut Desk<'_>, formats: Formats, connected: Option<Party>) {
+        let description = match (&self.local, &self.remote) {
+            (Some(committed), _) => Some(committed.clone()),
+            // It was offered something before, and may not have answered yet.
+            (None, None) if self.pending.is_some() => self.pending.clone(),
+            (None, Some(offer)) => self.describe(formats, negotiate::answer_direction(offer)),
+            (None, None) => self.describe(numbered_for(self, formats), Direction::SendRecv),
+        };
+        let Some(description) = description else { return };
+        match self.remote.clone() {
+            Some(offer) if self.local.is_none() => self.agree(desk, description.clone(), offer, Answer::Ours),
+            Some(_) => self.stands(desk),
+            None => self.pending = Some(description.clone()),
+        }
+        self.command(desk, LegCommand::Answer { description, connected });
+        self.set_state(desk, LegState::Up);
     }
 }
 

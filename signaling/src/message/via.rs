@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use nom::Parser;
-use nom::bytes::complete::tag_no_case;
 use nom::sequence::{preceded, terminated};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +20,8 @@ pub const MAGIC_COOKIE: &str = "z9hG4bK";
 /// One hop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Via {
+    /// The protocol and its version as they were written, when they are not `SIP/2.0`.
+    pub protocol: Option<Box<str>>,
     /// The transport token as it was written: `UDP`, `TCP`, `WS` …
     pub transport: String,
     /// The sender's host.
@@ -36,15 +37,17 @@ impl Via {
     pub fn new(transport: &str, host: impl Into<Host>, port: Option<u16>, branch: &str) -> Via {
         let mut params = Params::new();
         params.set("branch", branch);
-        Via { transport: transport.to_owned(), host: host.into(), port, params }
+        Via { protocol: None, transport: transport.to_owned(), host: host.into(), port, params }
     }
 
     /// From one element of a Via header.
     pub fn parse(text: &str) -> Result<Via, Malformed> {
         let wrong = Malformed("Via");
-        let (after, (transport, (host, port))) = sent(text).map_err(|_| wrong)?;
+        let (after, (name, version, transport, (host, port))) = sent(text).map_err(|_| wrong)?;
+        let usual = name.eq_ignore_ascii_case("SIP") && version == "2.0";
+        let protocol = (!usual).then(|| format!("{name}/{version}").into_boxed_str());
         let params = only_params(Of::Header, after).ok_or(wrong)?;
-        Ok(Via { transport: transport.to_owned(), host, port, params })
+        Ok(Via { protocol, transport: transport.to_owned(), host, port, params })
     }
 
     /// The transaction's id; `None` also when it is empty.
@@ -101,13 +104,16 @@ impl Via {
     }
 }
 
-fn sent(input: &str) -> Parsed<'_, (&str, (Host, Option<u16>))> {
-    let protocol = (tag_no_case("SIP"), around("/"), tag_no_case("2.0"), around("/"));
-    let (input, transport) =
-        preceded((blanks, protocol), terminated(token, nom::character::complete::one_of(" \t")))
-            .parse(input)?;
+/// Protocol, version, transport, and who sent it. RFC 3261 §25.1 lets the first two be any tokens; what a version
+/// means, the request line says.
+type Sent<'a> = (&'a str, &'a str, &'a str, (Host, Option<u16>));
+
+fn sent(input: &str) -> Parsed<'_, Sent<'_>> {
+    let protocol = (terminated(token, around("/")), terminated(token, around("/")));
+    let (input, (name, version)) = preceded(blanks, protocol).parse(input)?;
+    let (input, transport) = terminated(token, nom::character::complete::one_of(" \t")).parse(input)?;
     let (input, sent_by) = preceded(blanks, |input| host_port(input, true)).parse(input)?;
-    Ok((input, (transport, sent_by)))
+    Ok((input, (name, version, transport, sent_by)))
 }
 
 impl FromStr for Via {
@@ -126,7 +132,8 @@ impl fmt::Display for Via {
 
 impl Print for Via {
     fn print(&self, out: &mut String) {
-        out.push_str("SIP/2.0/");
+        out.push_str(self.protocol.as_deref().unwrap_or("SIP/2.0"));
+        out.push('/');
         out.push_str(&self.transport);
         out.push(' ');
         push_host_port(out, &self.host, self.port);

@@ -8,6 +8,7 @@ use super::{SipOutput, Stack};
 use crate::message::{Method, Name, Request};
 use crate::sdp::CONTENT_TYPE;
 use crate::ua::{Ask, Calling, Leg, Reliability, State, diversion};
+use crate::wire::Transport;
 
 /// For whom a call of ours is made.
 pub(super) struct Caller<'a> {
@@ -28,7 +29,11 @@ impl Stack {
     ) {
         let by = HungUpBy::System;
         let refused = |cause| SipOutput::Leg { leg: id, event: LegEvent::HungUp { cause, by } };
-        let ways = self.registrar.ways(&endpoint, contact);
+        let mut ways = self.registrar.ways(&endpoint, contact);
+        if caller.journey.secure {
+            // RFC 5630 §5.3: it is there, and not for this call.
+            ways.retain(|contact| self.is_over_tls(&endpoint, *contact));
+        }
         if ways.is_empty() {
             return out.push(refused(Cause::SubscriberAbsent));
         }
@@ -87,6 +92,12 @@ impl Stack {
         leg.state =
             State::Calling(Box::new(Calling::new(tx, (invite, offer.clone()), path, ways, ask, timer_c)));
         self.legs.insert(id, Box::new(leg));
+    }
+
+    fn is_over_tls(&self, endpoint: &str, contact: ContactId) -> bool {
+        let way =
+            self.registrar.binding(endpoint, contact).and_then(|binding| self.way_to(endpoint, binding));
+        way.is_some_and(|way| way.course.path.transport == Transport::Tls)
     }
 
     /// The way that a call took has failed before its device said anything: the same call over the next one.

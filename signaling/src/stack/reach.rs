@@ -65,7 +65,7 @@ impl Stack {
         if binding.is_at_source() {
             return stands.then_some(binding.path.into());
         }
-        let hop = self.hop(target);
+        let hop = self.hop(binding.path, target);
         let transport = match Transport::named_by(target) {
             // UDP is what a phone says that names nothing: it does not speak against its connection.
             None | Some(Transport::Udp) if target.scheme != Scheme::Sips => binding.path.transport,
@@ -104,7 +104,7 @@ impl Stack {
     /// REGISTER.
     fn path_to_proxy(&self, proxy: &Uri, binding: &Binding) -> Option<Course> {
         let came = Some(binding.path).filter(|path| self.ways.stands(*path));
-        if let Some(hop) = self.hop(proxy) {
+        if let Some(hop) = self.hop(binding.path, proxy) {
             let fallback = came.filter(|came| !hop.secure || came.transport == Transport::Tls);
             return Some(sought(hop, binding.path, fallback));
         }
@@ -251,9 +251,10 @@ impl Stack {
     }
 }
 
-/// A way that is to be looked for; the last one known says from which of our addresses.
+/// A way that is to be looked for; the last one known says from which of our addresses, and whether TLS is needed.
 fn sought(hop: Hop, last: Path, fallback: Option<Path>) -> Course {
-    let path = Path { flow: FlowId(0), ..last };
+    let transport = if hop.secure { Transport::Tls } else { hop.transport.unwrap_or(last.transport) };
+    let path = Path { flow: FlowId(0), transport, ..last };
     Course { path, known: false, hop: Some(hop), fallback }
 }
 

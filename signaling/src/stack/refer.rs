@@ -6,11 +6,12 @@ use dialtone_core::leg::TransferTo;
 use super::Stack;
 use crate::message::{Name, NameAddr, Replaces, Request, Response};
 use crate::ua::{ReferTo, State};
+use crate::wire::Path;
 
 impl Stack {
     /// Where a REFER leads, or the answer that it is owed. A refusal must not end the dialog: no 404, no 481
     /// (RFC 5057 §5.1).
-    pub(super) fn refer_to(&self, request: &Request) -> ReferTo {
+    pub(super) fn refer_to(&self, request: &Request, path: Path) -> ReferTo {
         let refuse = |status, why| Err(Box::new(Response::to(request, status).with_reason(why)));
         let headers = &request.headers;
         let mut targets = headers.elements(&Name::ReferTo);
@@ -35,7 +36,7 @@ impl Stack {
             let leg = self.replaced_by(&replaces).filter(|leg| !replaces.early_only || !self.is_up(*leg));
             return leg.map_or_else(|| refuse(603, "No Such Call"), |leg| Ok(TransferTo::Leg(leg)));
         }
-        if !self.ways.serves(&self.config.identity, &uri) {
+        if !self.ways.serves(&self.config.identity, path, &uri) {
             return refuse(603, "Not Served Here");
         }
         let number = uri.user_decoded().filter(|user| !user.is_empty()).map(|user| user.into_owned());
@@ -49,8 +50,8 @@ impl Stack {
         let Some(replaces) = replaces else { return Ok(None) };
         match self.replaced_by(&replaces) {
             Some(leg) if self.is_up(leg) && replaces.early_only => refuse(486),
-            Some(leg) if self.is_up(leg) => Ok(Some(leg)),
             // An early dialog that we did not begin cannot be taken over.
+            Some(leg) if self.is_up(leg) || self.is_early(leg) => Ok(Some(leg)),
             Some(_) | None => refuse(481),
         }
     }
@@ -61,5 +62,10 @@ impl Stack {
 
     fn is_up(&self, leg: LegId) -> bool {
         self.legs.get(&leg).is_some_and(|leg| matches!(leg.state, State::Up(_)))
+    }
+
+    /// Whether it is one that we began and nobody has answered.
+    fn is_early(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|leg| matches!(leg.state, State::Calling(_)))
     }
 }

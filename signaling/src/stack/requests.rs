@@ -7,12 +7,12 @@ use dialtone_core::{Journey, LegEvent, Mono, Now, Number};
 
 use super::{SipOutput, Stack, received};
 use crate::auth::challenge;
-use crate::message::{MAX_FORWARDS_DEFAULT, Method, Name, Request, Response, Via};
+use crate::message::{MAX_FORWARDS_DEFAULT, Method, Name, Request, Response, Scheme, Via};
 use crate::registrar::{Changes, Nat, Registration};
 use crate::sdp::CONTENT_TYPE;
 use crate::transaction::{Lookup, TxId};
 use crate::ua::{Body, Dialog, Leg, Offered, State, admit, bad_event, caller, diversion, is_bad_event};
-use crate::wire::{Credentials, Path};
+use crate::wire::{Credentials, Path, Transport};
 
 /// Extensions that a REGISTER may require: RFC 3327, RFC 5626, RFC 5627.
 const REGISTRAR: [&str; 3] = ["path", "outbound", "gruu"];
@@ -86,10 +86,11 @@ impl Stack {
             Method::Subscribe | Method::Publish if is_bad_event(&request) => {
                 return self.respond(now, tx, bad_event(&request));
             }
+            // RFC 6665 §4.1.3: of a subscription that we do not have.
+            Method::Notify => return self.respond(now, tx, Response::to(&request, 481)),
             // RFC 3261 §8.2.1: known, and not here; the answer's Allow says what is.
             Method::Prack
             | Method::Subscribe
-            | Method::Notify
             | Method::Publish
             | Method::Info
             | Method::Message
@@ -103,6 +104,13 @@ impl Stack {
             return self.respond(now, tx, Response::to(&request, 482));
         }
         if let Some(response) = self.requires_too_much(&request) {
+            return self.respond(now, tx, response);
+        }
+        if path.transport != Transport::Tls && request.uri.parse().is_ok_and(|uri| uri.scheme == Scheme::Sips)
+        {
+            // RFC 3261 §26.2.2, RFC 5630 §5.3: somebody has read on the way what nobody may read.
+            let mut response = Response::to(&request, 480).with_reason("SIPS Needs TLS");
+            response.headers.push(Name::Warning, self.config.identity.warning(380, "SIPS Not Allowed"));
             return self.respond(now, tx, response);
         }
         // A call goes on from here, and may come back; everything else has arrived, however far it came.
@@ -188,7 +196,7 @@ impl Stack {
                 return self.respond(now, tx, response);
             }
         }
-        let to = (request.method == Method::Refer).then(|| self.refer_to(&request));
+        let to = (request.method == Method::Refer).then(|| self.refer_to(&request, path));
         self.with_leg(now, id, out, |leg, desk| leg.within(desk, tx, request, path, to));
     }
 
@@ -201,6 +209,10 @@ impl Stack {
         path: Path,
         out: &mut Vec<SipOutput>,
     ) {
+        // RFC 3261 §10.2: an address-of-record is a SIP or SIPS URI.
+        if !request.to().is_ok_and(|to| to.uri.scheme.is_sip()) {
+            return self.respond(now, tx, Response::to(request, 400).with_reason("To Is No SIP Address"));
+        }
         // RFC 3261 §10.3 step 3: who may register what is who owns it.
         let address = request.to().ok().and_then(|to| to.uri.user_decoded().map(|user| user.into_owned()));
         if address.as_ref() != Some(&account) {
@@ -271,7 +283,8 @@ impl Stack {
         };
         if !invite.headers.accepts(CONTENT_TYPE) {
             // RFC 4475 §3.3.15: whatever we answered, the caller could not read it.
-            return self.respond(now, tx, Response::to(&invite, 406));
+            let response = self.config.identity.unusable(&invite, 406, "only SDP is spoken here");
+            return self.respond(now, tx, response);
         }
         let reliability = subscriber.map(|subscriber| subscriber.reliability).unwrap_or_default();
         let admitted = match admit(&self.config.calls, reliability, &invite) {
@@ -303,7 +316,7 @@ impl Stack {
         };
         let hops = invite.max_forwards().unwrap_or(MAX_FORWARDS_DEFAULT);
         let diversions = if asserts.trusted { diversion::read(&invite.headers) } else { Vec::new() };
-        let journey = Journey { hops, diversions };
+        let journey = Journey { hops, diversions, secure: uri.scheme == Scheme::Sips };
         self.tx.set_owner(tx, id);
         received(out, id, path.remote, invite.clone());
         self.dialogs.insert(tag, id);

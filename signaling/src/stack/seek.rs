@@ -196,7 +196,7 @@ impl Stack {
         }
         let is_last = errand.targets.as_ref().is_none_or(VecDeque::is_empty) && errand.fallback.is_none();
         let patience = (!is_last).then(|| self.seeker.locator.policy().failover_after);
-        self.tx.send_again(now.mono, tx, errand, path, owner, patience, &mut self.tx_out);
+        self.tx.send_again(now.mono, tx, errand, (path, patience), owner, &mut self.tx_out);
     }
 
     /// No way is left: told as what went wrong (RFC 3261 §8.1.3.1).
@@ -211,8 +211,8 @@ impl Stack {
     }
 
     /// Where a URI leads whose host is a name, and not ours.
-    pub(super) fn hop(&self, uri: &Uri) -> Option<Hop> {
-        self.ways.hop(&self.config.identity, uri)
+    pub(super) fn hop(&self, peer: Path, uri: &Uri) -> Option<Hop> {
+        self.ways.hop(&self.config.identity, peer, uri)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The sockets that are bound and the connections that are up: over which of them a peer is reached.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Socket;
 use crate::locate::Hop;
-use crate::message::{Host, RawUri, Scheme, Uri};
+use crate::message::{RawUri, Scheme, Uri};
 use crate::net::Addresses;
 use crate::ua::Identity;
 use crate::wire::{FlowId, Path, Transport};
@@ -27,12 +27,14 @@ fn takes(bound: SocketAddr, local: SocketAddr) -> bool {
 }
 
 impl Ways {
-    /// Whether a URI is one of this server: its domain, or an address of its sockets.
-    pub fn serves(&self, identity: &Identity, uri: &Uri) -> bool {
-        let is_socket = |ip, port: Option<u16>| {
+    /// Whether a URI that a peer named is one of this server: one of its names, or an address of its sockets. A socket
+    /// of every address has the one at which that peer reaches us, and the one that the kernel would use.
+    pub fn serves(&self, identity: &Identity, peer: Path, uri: &Uri) -> bool {
+        let is_ours = |ip| peer.local.ip() == ip || self.default.all().any(|own| own == ip);
+        let is_socket = |ip: IpAddr, port: Option<u16>| {
             let fits = |local: SocketAddr| {
-                (local.ip() == ip || local.ip().is_unspecified())
-                    && port.is_none_or(|port| port == local.port())
+                let wild = local.ip().is_unspecified() && local.is_ipv4() == ip.is_ipv4() && is_ours(ip);
+                (local.ip() == ip || wild) && port.is_none_or(|port| port == local.port())
             };
             self.sockets.iter().any(|socket| fits(socket.local))
         };
@@ -40,7 +42,7 @@ impl Ways {
         match uri.scheme {
             Scheme::Tel => true,
             Scheme::Sip | Scheme::Sips => {
-                Host::parse(&identity.domain).as_ref() == Some(&uri.host)
+                identity.is_called(&uri.host)
                     || uri.host.ip().is_some_and(|ip| is_external(ip) || is_socket(ip, uri.port))
             }
             Scheme::Other(_) => false,
@@ -49,8 +51,8 @@ impl Ways {
 
     /// Where a URI leads whose host is a name, and not ours. A flow is the only way to a contact that says ob
     /// (RFC 5626 §4.3).
-    pub fn hop(&self, identity: &Identity, uri: &Uri) -> Option<Hop> {
-        Hop::of(uri).filter(|_| !uri.params.has("ob") && !self.serves(identity, uri))
+    pub fn hop(&self, identity: &Identity, peer: Path, uri: &Uri) -> Option<Hop> {
+        Hop::of(uri).filter(|_| !uri.params.has("ob") && !self.serves(identity, peer, uri))
     }
 
     /// Whether what a path names still is what it was when the path was learned.
@@ -120,6 +122,31 @@ mod tests {
         assert_eq!(local(&ways, remote, "[2001:db8::1]:5060"), (FlowId(1), "192.0.2.1:5060".into()));
         let remote6 = "[2001:db8::9]:5060";
         assert_eq!(local(&ways, remote6, "[2001:db8::1]:5060"), (FlowId(2), "[2001:db8::1]:5060".into()));
+    }
+
+    /// RFC 3261 §16.4: a request for another server is not for us, whatever our sockets take.
+    #[test]
+    fn a_socket_of_every_address_is_not_every_address() {
+        let ways = ways();
+        let identity = Identity {
+            domain: "dialtone".into(),
+            aliases: vec!["pbx.example".into()],
+            product: "test".into(),
+            net: Default::default(),
+        };
+        let path =
+            ways.to(Transport::Udp, "198.51.100.9:5060".parse().unwrap(), "10.0.0.1:5060".parse().unwrap());
+        let serves = |uri: &str| ways.serves(&identity, path.unwrap(), &Uri::parse(uri).unwrap());
+        for ours in
+            ["sip:1@pbx.example", "sip:1@10.0.0.1", "sip:1@192.0.2.1:5070", "sip:1@192.0.2.1", "tel:1"]
+        {
+            assert!(serves(ours), "{ours}");
+        }
+        for other in
+            ["sip:1@203.0.113.5", "sip:1@10.0.0.1:5999", "sip:1@other.example", "sip:1@[2001:db8::7]"]
+        {
+            assert!(!serves(other), "{other}");
+        }
     }
 
     #[test]

@@ -154,8 +154,8 @@ impl Dialog {
     /// come while it stands, then where the name of the nearest proxy, or of the peer, leads (RFC 3263 §4).
     pub fn course(&self, ways: &Ways, identity: &Identity) -> Course {
         let nearest = match self.routes.first() {
-            Some(route) => ways.hop(identity, &route.uri),
-            None => self.target.parse().ok().and_then(|target| ways.hop(identity, &target)),
+            Some(route) => ways.hop(identity, self.path, &route.uri),
+            None => self.target.parse().ok().and_then(|target| ways.hop(identity, self.path, &target)),
         };
         let hop = nearest.filter(|_| !self.at_source);
         let stands = self.path.flow == FlowId(0) || ways.stands(self.path);

@@ -26,6 +26,8 @@ const WITH_100REL: &str = "100rel, timer, replaces, norefersub";
 pub struct Identity {
     /// The domain of our users' addresses.
     pub domain: String,
+    /// Other names that peers know this server by.
+    pub aliases: Vec<String>,
     /// Product and version, for Server and User-Agent.
     pub product: String,
     /// Which of our addresses a peer is told.
@@ -73,15 +75,15 @@ impl Identity {
     }
 
     /// A Warning's value (RFC 3261 §20.43); 399 is for people.
-    pub(crate) fn warning(&self, why: &str) -> String {
-        format!("399 {} \"{why}\"", self.domain)
+    pub(crate) fn warning(&self, code: u16, why: &str) -> String {
+        format!("{code} {} \"{why}\"", self.domain)
     }
 
     /// The refusal of a request, and why (RFC 3261 §20.43). With 415, also what can be read instead
     /// (RFC 3261 §8.2.3, §21.4.13).
     pub(crate) fn unusable(&self, request: &Request, status: u16, why: &str) -> Response {
         let mut response = Response::to(request, status);
-        response.headers.push(Name::Warning, self.warning(why));
+        response.headers.push(Name::Warning, self.warning(399, why));
         if status == 415 {
             readable(&mut response.headers);
         }
@@ -107,6 +109,12 @@ impl Identity {
     /// Whether an address is in our domain.
     pub(crate) fn is_ours(&self, uri: &Uri) -> bool {
         uri.scheme.is_sip() && Host::parse(&self.domain).is_some_and(|host| host == uri.host)
+    }
+
+    /// Whether peers know this server by this name.
+    pub(crate) fn is_called(&self, host: &Host) -> bool {
+        let names = std::iter::once(&self.domain).chain(&self.aliases);
+        names.filter_map(|name| Host::parse(name)).any(|name| name == *host)
     }
 
     /// Extensions that a request requires and we do not have (RFC 3261 §8.2.2.3).

@@ -200,7 +200,10 @@ impl Leg {
             (422, Cancel::No) if calling.raises < RAISES_MAX && calling.ask.raise(&response.headers) => {
                 self.invite_again(desk);
             }
-            (301 | 302 | 305, Cancel::No) => self.redirected(desk, &response),
+            (301 | 302 | 305, Cancel::No) => {
+                let path = calling.path;
+                self.redirected(desk, path, &response);
+            }
             (status, _) => {
                 let cause = cause_of(status, &response.headers);
                 // RFC 3261 §21.6: the server has definitive information about the user.
@@ -212,9 +215,9 @@ impl Leg {
     }
 
     /// The far end says where else its person is (RFC 3261 §8.1.3.4). What is not served here cannot be reached.
-    fn redirected(&mut self, desk: &mut Desk<'_>, response: &Response) {
+    fn redirected(&mut self, desk: &mut Desk<'_>, path: Path, response: &Response) {
         let to = match response.contacts() {
-            Ok(ContactList::List(contacts)) if !contacts.is_empty() => numbers(desk, contacts),
+            Ok(ContactList::List(contacts)) if !contacts.is_empty() => numbers(desk, path, contacts),
             Ok(ContactList::List(_) | ContactList::Star) | Err(_) => {
                 self.state = State::Gone;
                 let cause = cause_of(response.status, &response.headers);
@@ -387,8 +390,8 @@ impl Leg {
 }
 
 /// The numbers of this server among contacts, by their q (RFC 3261 §8.1.3.4).
-fn numbers(desk: &Desk<'_>, mut contacts: Vec<NameAddr>) -> Vec<Number> {
-    contacts.retain(|contact| desk.ways.serves(desk.identity, &contact.uri));
+fn numbers(desk: &Desk<'_>, path: Path, mut contacts: Vec<NameAddr>) -> Vec<Number> {
+    contacts.retain(|contact| desk.ways.serves(desk.identity, path, &contact.uri));
     contacts.sort_by_key(|contact| Reverse(contact.q().unwrap_or(1000)));
     let users = contacts.iter().filter_map(|contact| contact.uri.user_decoded());
     users.filter(|user| !user.is_empty()).map(|user| user.into_owned()).take(REDIRECTIONS_MAX).collect()

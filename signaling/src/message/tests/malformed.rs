@@ -98,7 +98,7 @@ fn check_names_what_is_wrong() {
         (invite("").replace("1 INVITE", "1 BYE"), "CSeq Method Mismatch"),
         (invite("").replace("1 INVITE", "1 invite"), "CSeq Method Mismatch"),
         (invite("").replace("SIP/2.0/UDP 1", "SIP/2.0/UDP/1"), "Malformed Via"),
-        (invite("v: SIP/1.0/UDP x\n"), "Malformed Via"),
+        (invite("v: SIP/2.0 x\n"), "Malformed Via"),
         (invite(&format!("v: {}\n", "SIP/2.0/UDP x,".repeat(64))), "Malformed Via"),
         (invite("").replace("To: <sip:bob@example.com>", "To: \"bob <sip:bob@h>"), "Malformed To"),
         (invite("").replace("<sip:alice@example.com>", "sip:a b@h"), "Malformed From"),

@@ -8,37 +8,37 @@ use super::*;
 #[test]
 fn everything_that_the_grammar_allows_at_once() {
     let request = request(
-        "INVITE sip:vivekg@chair-dnrc.example.com;unknownparam SIP/2.0
+        "INVITE sip:bea@front.example.org;whatsthis SIP/2.0
 TO :
- sip:vivekg@chair-dnrc.example.com ;   tag    = 1918181833n
-f   : \"J Rosenberg \\\\\\\"\"       <sip:jdrosen@example.com>
+ sip:bea@front.example.org ;   tag    = tt-77x
+f   : \"Anna Lind \\\\\\\"\"       <sip:anna@example.org>
   ;
-  tag = 98asjd8
+  tag = ff-31
 MaX-fOrWaRdS: 0068
-i: wsinv.ndaksdj@192.0.2.1
-l  : 150
+i: spread.0815@192.0.2.1
+l  : 135
 cseq: 0009
   INVITE
 v  : SIP  / 2.0
   / UDP
-    192.0.2.2;branch=390skdjuw
+    192.0.2.2;branch=old-5-style
 s :
-NewFangledHeader:   newfangled value
- continued newfangled value
-UnknownHeaderWithUnusualValue: ;;,,;;,;
+X-Of-Tomorrow:   some words
+ and some more words
+X-Only-Marks: ,;,;;,,
 c: application/sdp
 Route:
- <sip:services.example.com;lr;unknownwith=value;unknown-no-value>
-v:  SIP  / 2.0  / TCP     spindle.example.com   ;
-  branch  =   z9hG4bK9ikj8  ,
- SIP  /    2.0   / UDP  192.168.255.111   ; branch=
- z9hG4bK30239
-m:\"Quoted string \\\"\\\"\" <sip:jdrosen@example.com> ; newparam =
-      newvalue ;
-  secondparam ; q = 0.33
+ <sip:relay.example.org;lr;a-b=c;d-e>
+v:  SIP  / 2.0  / TCP     hall.example.org   ;
+  branch  =   z9hG4bK7tt  ,
+ SIP  /    2.0   / UDP  192.0.2.111   ; branch=
+ z9hG4bK8uu
+m:\"Two words \\\"\\\"\" <sip:anna@example.org> ; fresh =
+      value ;
+  next ; q = 0.33
 
 v=0
-o=mhandley 29739 7272939 IN IP4 192.0.2.3
+o=- 77 78 IN IP4 192.0.2.3
 s=-
 c=IN IP4 192.0.2.4
 t=0 0
@@ -48,55 +48,55 @@ a=rtpmap:31 LPC
 ",
     );
     request.check().unwrap();
-    assert_eq!(request.body.len(), 150);
-    assert_eq!(request.to().unwrap().tag(), Some("1918181833n"));
+    assert_eq!(request.body.len(), 135);
+    assert_eq!(request.to().unwrap().tag(), Some("tt-77x"));
     let from = request.from().unwrap();
-    assert_eq!((from.display.as_deref(), from.tag()), (Some("J Rosenberg \\\""), Some("98asjd8")));
+    assert_eq!((from.display.as_deref(), from.tag()), (Some("Anna Lind \\\""), Some("ff-31")));
     assert_eq!(request.max_forwards(), Ok(68));
     assert_eq!(request.cseq().unwrap().number, 9);
     let vias = request.headers.vias().unwrap();
     let branches: Vec<_> = vias.iter().map(|via| via.branch().unwrap()).collect();
-    assert_eq!(branches, ["390skdjuw", "z9hG4bK9ikj8", "z9hG4bK30239"]);
+    assert_eq!(branches, ["old-5-style", "z9hG4bK7tt", "z9hG4bK8uu"]);
     let transports: Vec<_> = vias.iter().map(|via| via.transport.as_str()).collect();
     assert_eq!(transports, ["UDP", "TCP", "UDP"]);
     assert_eq!(request.headers.get(&Name::Subject), Some(&b""[..]));
-    let unusual = Name::from_bytes(b"unknownheaderwithunusualvalue");
-    assert_eq!(request.headers.text(&unusual), Some(";;,,;;,;"));
-    let newfangled = Name::from_bytes(b"NewFangledHeader");
-    assert_eq!(request.headers.text(&newfangled), Some("newfangled value continued newfangled value"));
+    let unusual = Name::from_bytes(b"x-only-marks");
+    assert_eq!(request.headers.text(&unusual), Some(",;,;;,,"));
+    let newfangled = Name::from_bytes(b"X-Of-Tomorrow");
+    assert_eq!(request.headers.text(&newfangled), Some("some words and some more words"));
     let contact = request.contact().unwrap();
-    assert_eq!(contact.display.as_deref(), Some("Quoted string \"\""));
-    assert_eq!((contact.q(), contact.params.has("secondparam")), (Some(330), true));
+    assert_eq!(contact.display.as_deref(), Some("Two words \"\""));
+    assert_eq!((contact.q(), contact.params.has("next")), (Some(330), true));
     let route = &request.routes(&Name::Route).unwrap()[0];
-    assert!(route.uri.is_loose() && route.uri.params.has("unknown-no-value"));
-    assert!(request.uri.parse().unwrap().params.has("unknownparam"));
+    assert!(route.uri.is_loose() && route.uri.params.has("d-e"));
+    assert!(request.uri.parse().unwrap().params.has("whatsthis"));
 }
 
 /// Every token character in every place where a token may stand (RFC 3261 §25.1).
 #[test]
 fn the_widest_characters_are_read() {
     let request = request(
-        "!interesting-Method0123456789_*+`.%indeed'~ sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com SIP/2.0
-Via: SIP/2.0/TCP host1.example.com;branch=z9hG4bK-.!%66*_+`'~
-To: \"BEL:\\\x07 NUL:\\\0 DEL:\\\x7f\" <sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*@example.com>
-From: token1~` token2'+_ token3*%!.- <sip:mundane@example.com>;fromParam''~+*_!.-%=\"\u{441}\u{442}\u{43e}\";tag=_token~1'+`*%!-.
-Call-ID: intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{
-CSeq: 139122385 !interesting-Method0123456789_*+`.%indeed'~
+        "!All-Marks-42_*+`.%indeed'~ sip:7_marks.of-a~user!(all)*'of+them$,;?/:so&has=the+pass$word,(too)@example.org SIP/2.0
+Via: SIP/2.0/TCP marks.example.org;branch=z9hG4bK-.!%66*_+`'~
+To: \"bell \\\x07 nil \\\0 del \\\x7f\" <sip:7_marks.of-a~user!(all)*'of+them$,;?/@example.org>
+From: one`~ two_+' three-.!%* <sip:plain@example.org>;p-.%!_*+~''=\"\u{434}\u{430}\";tag=-.!%*`+'9~_
+Call-ID: all.marks%-!*+'@of{}?[]\"/\\:<>()~`
+CSeq: 20271 !All-Marks-42_*+`.%indeed'~
 Max-Forwards: 255
-extensionHeader-!.%*+_`'~:\u{feff}\u{5927}\u{505c}\u{96fb}
+X-`~'_+*%.!-:\u{feff}\u{96ea}\u{5c71}
 Content-Length: 0
 
 ",
     );
     request.check().unwrap();
-    assert_eq!(request.method.as_str(), "!interesting-Method0123456789_*+`.%indeed'~");
-    assert_eq!(request.to().unwrap().display.as_deref(), Some("BEL:\x07 NUL:\0 DEL:\x7f"));
+    assert_eq!(request.method.as_str(), "!All-Marks-42_*+`.%indeed'~");
+    assert_eq!(request.to().unwrap().display.as_deref(), Some("bell \x07 nil \0 del \x7f"));
     let from = request.from().unwrap();
-    assert_eq!(from.display.as_deref(), Some("token1~` token2'+_ token3*%!.-"));
-    assert_eq!(from.params.text("fromParam''~+*_!.-%").unwrap(), "\u{441}\u{442}\u{43e}");
+    assert_eq!(from.display.as_deref(), Some("one`~ two_+' three-.!%*"));
+    assert_eq!(from.params.text("p-.%!_*+~''").unwrap(), "\u{434}\u{430}");
     let uri = request.uri.parse().unwrap();
-    assert_eq!(uri.user.as_deref(), Some("1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"));
-    assert_eq!(uri.password.as_deref(), Some("&it+has=1,weird!*pas$wo~d_too.(doesn't-it)"));
+    assert_eq!(uri.user.as_deref(), Some("7_marks.of-a~user!(all)*'of+them$,;?/"));
+    assert_eq!(uri.password.as_deref(), Some("so&has=the+pass$word,(too)"));
 }
 
 /// What JsSIP registers with (RFC 5626, RFC 7118).

@@ -75,7 +75,7 @@ fn name_addr() -> impl Strategy<Value = NameAddr> {
 
 fn via() -> impl Strategy<Value = Via> {
     (token(), host(), option::of(any::<u16>()), header_params())
-        .prop_map(|(transport, host, port, params)| Via { transport, host, port, params })
+        .prop_map(|(transport, host, port, params)| Via { protocol: None, transport, host, port, params })
 }
 
 fn auth() -> impl Strategy<Value = AuthParams> {

@@ -203,10 +203,12 @@ fn vias() {
         ("SIP/2.0/UNKNOWN [::1]:1;received=192.0.2.1", Some("SIP/2.0/UNKNOWN [::1]:1;received=192.0.2.1")),
         ("SIP/2.0/UDP", None),
         ("SIP/2.0/UDPh", None),
-        ("SIP/3.0/UDP h", None),
+        ("SIP/3.0/UDP h", Some("SIP/3.0/UDP h")),
+        ("SIP//UDP h", None),
+        ("2.0/UDP h", None),
         ("SIP/2.0/UDP h:99999", None),
         ("SIP/2.0/UDP h x", None),
-        ("HTTP/2.0/UDP h", None),
+        ("Http / 2.0/UDP h", Some("Http/2.0/UDP h")),
         ("", None),
     ];
     for (text, printed) in table {

@@ -1,0 +1,60 @@
+//! Somebody takes a call that rings elsewhere: their leg takes the place of the branches, already answered.
+
+use super::leg::Leg;
+use super::{Arrival, Call, Desk, State};
+use crate::cause::Cause;
+use crate::event::{DialOutcome, Fact, LegState, Side};
+use crate::id::LegId;
+use crate::negotiate::{self, GENERATED};
+
+impl Call {
+    /// Whether this leg is one that rings.
+    pub(super) fn rings(&self, leg: LegId) -> bool {
+        matches!(self.state, State::Dialing(_)) && self.branches.iter().any(|branch| branch.id == leg)
+    }
+
+    /// `arrival` answers instead of `branch`, which rings (RFC 3891 §3, an early dialog that we began). Both whom it
+    /// takes the place of and everybody else who was rung stop ringing, as if one of them had answered.
+    pub(super) fn pick_up(&mut self, desk: &mut Desk<'_>, arrival: Arrival, branch: LegId) {
+        let Some(caller) = &self.caller else { return };
+        let (caller_id, worker, party) = (caller.id, caller.worker(), caller.party.clone());
+        let theirs = match (&caller.local, &caller.remote) {
+            (Some(_), _) => caller.agreed_or_offered(),
+            (None, Some(offer)) => offer.formats.clone(),
+            (None, None) => negotiate::own_offer(GENERATED),
+        };
+        let formats = match &arrival.offer {
+            Some(offer) => negotiate::answer(&offer.formats, &theirs),
+            None => theirs,
+        };
+        if formats.is_empty() {
+            return arrival.refuse(desk, Cause::IncompatibleDestination);
+        }
+        let ids = (self.id, arrival.leg);
+        let who = (arrival.endpoint, arrival.caller);
+        let mut fresh = Leg::create(desk, ids, who, (Side::Inbound, LegState::Ring), &arrival.dialed);
+        fresh.remote = arrival.offer;
+        fresh.journey = arrival.journey;
+        let ipv6 = fresh.remote.as_ref().map_or(arrival.ipv6, |offer| offer.rtp.is_ipv6());
+        if !fresh.take_port(desk, worker, ipv6) {
+            return fresh.hang_up(desk, Cause::NoCircuit);
+        }
+        self.ports_out += 1;
+        let leg = fresh.id;
+        desk.fact(Fact::LegReplaced { call: self.id, leg, replaced: branch });
+        desk.fact(Fact::ConnectedLine { leg: caller_id, party: fresh.party.clone() });
+        desk.fact(Fact::ConnectedLine { leg, party: party.clone() });
+        self.drop_branches(desk, DialOutcome::AnsweredElsewhere, Cause::AnsweredElsewhere);
+        fresh.answer(desk, formats, Some(party));
+        let spoken = fresh.agreed_or_pending();
+        self.branches.push(fresh);
+        if self.caller_is_up() {
+            return self.join(desk, leg, caller_id);
+        }
+        let formats = match self.caller.as_ref().and_then(|caller| caller.remote.as_ref()) {
+            Some(offer) => negotiate::answer(&offer.formats, &spoken),
+            None => spoken,
+        };
+        self.connect(desk, leg, formats);
+    }
+}
