@@ -34,6 +34,10 @@ use dialtone_signaling::transaction::Timing;
 use dialtone_signaling::ua::Identity;
 use dialtone_signaling::wire::{Credentials, FlowId, Path, Transport, TransportEvent};
 
+/// The allocator of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const LIVE_CALLS: usize = 10_000;
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
                    m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";

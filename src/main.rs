@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use dialtone::cli::{Cli, run};
 
+/// Messages are allocated on the transport's threads and freed on the control thread, a dozen pieces a turn.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // A variable that is not Unicode cannot be one of ours.
     let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

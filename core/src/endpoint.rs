@@ -1,13 +1,12 @@
 //! Who can be reached where, and what every phone is doing.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::event::{DeviceState, Fact, LegState, Side};
-use crate::id::{ContactId, IdMap, LegId};
+use crate::id::{ContactId, IdMap, LegId, TextMap};
 use crate::leg::Number;
 
 /// One place where an endpoint can be reached.
@@ -150,7 +149,7 @@ impl Endpoint {
 /// **Invariant:** a change costs the same however many legs an endpoint has: a trunk has thousands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Endpoints {
-    by_number: HashMap<Number, Endpoint>,
+    by_number: TextMap<Number, Endpoint>,
     legs: IdMap<LegId, (Number, Activity)>,
 }
 
@@ -158,7 +157,7 @@ impl Endpoints {
     /// None yet, with room for so many legs.
     pub fn with_room(legs: usize) -> Self {
         let legs = IdMap::with_capacity_and_hasher(legs, Default::default());
-        Endpoints { by_number: HashMap::new(), legs }
+        Endpoints { by_number: TextMap::default(), legs }
     }
 
     /// Applies a change and pushes what it means.

@@ -5,12 +5,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
+use foldhash::quality::RandomState;
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A table by ids that we gave out ourselves: nobody outside can choose them so that they meet, and a fast hash
-/// will do. What a peer chooses stands in a plain `HashMap`, whose hash is keyed.
+/// will do. What a peer chooses stands in a [`TextMap`].
 pub type IdMap<K, V> = HashMap<K, V, FxBuildHasher>;
+
+/// A table by texts of which a peer may choose some: its hash has a key that is random in each process.
+pub type TextMap<K, V> = HashMap<K, V, RandomState>;
 
 /// Which machine of the cluster; 1 on a single machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -44,7 +44,7 @@ pub use cause::Cause;
 pub use codec::Codec;
 pub use description::{Description, Direction, Format};
 pub use event::{Event, Fact};
-pub use id::{BridgeId, CallId, ContactId, ConversationId, IdMap, IdSource, LegId, NodeId, PortId};
+pub use id::{BridgeId, CallId, ContactId, ConversationId, IdMap, IdSource, LegId, NodeId, PortId, TextMap};
 pub use leg::{Diversion, DiversionReason, HungUpBy, Journey, LegCommand, LegEvent, Number, Party};
 pub use machine::Machine;
 pub use time::{Mono, Now, Wall};

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dialtone_core::leg::Target;
-use dialtone_core::{IdMap, IdSource, LegCommand, LegId, Mono, NodeId, Now, Number};
+use dialtone_core::{IdMap, IdSource, LegCommand, LegId, Mono, NodeId, Now, Number, TextMap};
 
 pub(crate) use self::ended::Ended;
 pub use self::io::{SipInput, SipOutput, Socket, StackCounts, Wire};
@@ -109,9 +109,9 @@ pub struct Stack {
     /// Boxed, so that the table stays small.
     legs: IdMap<LegId, Box<Leg>>,
     /// Local tag to leg: dialogs, and what may become one.
-    dialogs: HashMap<String, LegId>,
+    dialogs: TextMap<String, LegId>,
     /// The calls that are offered and not answered.
-    offered: HashMap<Arc<[u8]>, LegId>,
+    offered: TextMap<Arc<[u8]>, LegId>,
     deadlines: BinaryHeap<Reverse<(Mono, LegId)>>,
     ways: Ways,
     seeker: Seeker,
@@ -144,8 +144,8 @@ impl Stack {
             // Odd: the PBX names the legs that it originates with even numbers.
             leg_ids: IdSource::new(node, boot, 1, 2),
             legs: IdMap::with_capacity_and_hasher(room, Default::default()),
-            dialogs: HashMap::with_capacity(room),
-            offered: HashMap::new(),
+            dialogs: TextMap::with_capacity_and_hasher(room, Default::default()),
+            offered: TextMap::default(),
             deadlines: BinaryHeap::with_capacity(room),
             ways: Ways::default(),
             seeker: Seeker::new(Locator::new(config.dns.clone())),

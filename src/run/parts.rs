@@ -86,7 +86,7 @@ pub(super) fn stack_config(
         identity: Identity {
             domain: sip.domain.clone(),
             aliases: sip.aliases.clone(),
-            product: format!("Dialtone/{VERSION}"),
+            product: format!("Dialtone/{VERSION}").into(),
             net: config.net.known(),
         },
         dns: config.dns.policy(),

@@ -207,6 +207,22 @@ fn a_change_that_is_refused_and_no_longer_needed_ends_nothing() {
     world.check("alignment_refused_but_not_needed");
 }
 
+/// RFC 4028 §7.4, RFC 3261 §14.1: what was refused is not said again when the session is refreshed.
+#[test]
+fn a_refresh_after_a_refused_change_says_what_stands() {
+    let (world, alice, bob) = crossing();
+    let refused = bob.last("re-INVITE").to_string();
+    bob.respond(488);
+    world.advance(900_000);
+    let refresh = bob.last("re-INVITE").to_string();
+    assert!(!refused.contains("PCMA") && refresh.contains("PCMA"), "they talk PCMA: {refresh}");
+    alice.answer();
+    bob.answer();
+    assert!(alice.in_call() && bob.in_call());
+    alice.bye();
+    world.finish();
+}
+
 #[test]
 fn a_change_that_is_refused_and_needed_ends_the_call() {
     let (world, alice, bob) = talking();

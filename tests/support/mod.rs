@@ -12,7 +12,7 @@ mod world;
 mod zone;
 
 pub use phone::Phone;
-pub use sdp::{Sdp, ours, sdp};
+pub use sdp::{Sdp, description, ours, sdp};
 pub use site::sample;
 pub use world::World;
 pub use zone::Mood;

@@ -145,8 +145,9 @@ impl Call {
         let (id, shared) = (leg, self.shared_with_other(leg));
         let Some(leg) = self.leg_mut(leg) else { return };
         let Some(offer) = offer else {
-            // RFC 3261 §14.2: a re-INVITE without offer asks for ours; we repeat what stands.
-            let Some(local) = leg.local.clone() else {
+            // RFC 3261 §14.2: a re-INVITE without offer asks for ours; we repeat what stands, unless another
+            // offer of ours waits for its turn or its answer (RFC 3264 §4).
+            let Some(local) = leg.local.clone().filter(|_| leg.pending.is_none()) else {
                 return leg.command(desk, LegCommand::RefuseModify { cause: Cause::TemporaryFailure });
             };
             let description = Description { direction: Direction::SendRecv, ..local };

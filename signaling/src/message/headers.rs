@@ -9,7 +9,7 @@ use super::grammar::{element_end, elements};
 use super::limits::ELEMENTS_MAX;
 use super::name::Name;
 use super::value::Value;
-use super::views::Views;
+use super::views::{All, Views};
 
 /// Headers of a usual message of ours.
 const USUAL: usize = 12;
@@ -65,15 +65,20 @@ impl Headers {
     }
 
     /// What has been read of them.
-    pub(super) fn views(&self) -> &Views {
-        &self.0.views
+    pub(super) fn views(&self) -> &All {
+        self.0.views.all()
     }
 
-    /// The lines to change; what was read of them is forgotten.
-    fn lines_mut(&mut self) -> &mut Vec<Header> {
+    /// The lines, to change those of this name; what was read of them is forgotten.
+    fn lines_mut(&mut self, name: &Name) -> &mut Vec<Header> {
         let shared = Arc::make_mut(&mut self.0);
-        shared.views = Views::default();
+        shared.views.forget(name);
         &mut shared.lines
+    }
+
+    /// Takes over what was read of To and CSeq in a list that has the same.
+    pub(super) fn learn(&mut self, other: &Headers) {
+        Arc::make_mut(&mut self.0).views.learn(&other.0.views);
     }
 
     /// The first value of this name.
@@ -129,19 +134,19 @@ impl Headers {
 
     /// Adds a line at the end.
     pub fn push(&mut self, name: Name, value: impl Into<Value>) {
-        self.lines_mut().push(Header::new(name, value));
+        self.lines_mut(&name).push(Header::new(name, value));
     }
 
     /// Adds a line before all others: a Via, a Route.
     pub fn push_front(&mut self, name: Name, value: impl Into<Value>) {
-        self.lines_mut().insert(0, Header::new(name, value));
+        self.lines_mut(&name).insert(0, Header::new(name, value));
     }
 
     /// Makes this the only value of the name, in the place of the first one or at the end.
     pub fn set(&mut self, name: Name, value: impl Into<Value>) {
         let new = Header::new(name, value);
         let at = self.position(&new.name);
-        let lines = self.lines_mut();
+        let lines = self.lines_mut(&new.name);
         let Some(at) = at else { return lines.push(new) };
         let mut place = 0;
         lines.retain(|header| {
@@ -156,7 +161,7 @@ impl Headers {
     /// Removes every line of this name; how many there were.
     pub fn remove(&mut self, name: &Name) -> usize {
         let before = self.0.lines.len();
-        self.lines_mut().retain(|header| header.name != *name);
+        self.lines_mut(name).retain(|header| header.name != *name);
         before - self.0.lines.len()
     }
 
@@ -165,9 +170,9 @@ impl Headers {
     pub fn set_top(&mut self, name: &Name, value: impl Into<Value>) {
         let value = value.into().into_bytes();
         let Some(at) = self.position(name) else {
-            return self.lines_mut().insert(0, Header { name: name.clone(), value });
+            return self.lines_mut(name).insert(0, Header { name: name.clone(), value });
         };
-        let Some(header) = self.lines_mut().get_mut(at) else { return };
+        let Some(header) = self.lines_mut(name).get_mut(at) else { return };
         let rest = after_first(&header.value);
         if rest.is_empty() {
             header.value = value;
@@ -179,7 +184,7 @@ impl Headers {
     /// Takes the first element off this name's list: a Via of ours, a Route that was ours.
     pub fn remove_top(&mut self, name: &Name) -> Option<Bytes> {
         let at = self.position(name)?;
-        let lines = self.lines_mut();
+        let lines = self.lines_mut(name);
         let header = lines.get_mut(at)?;
         let value = &header.value;
         let top = value.slice_ref(value.get(..element_end(value))?.trim_ascii());
@@ -194,7 +199,7 @@ impl Headers {
 
     /// Copies every line of this name from another list, in order.
     pub fn copy(&mut self, name: &Name, from: &Headers) {
-        self.lines_mut().extend(from.iter().filter(|header| header.name == *name).cloned());
+        self.lines_mut(name).extend(from.iter().filter(|header| header.name == *name).cloned());
     }
 
     fn position(&self, name: &Name) -> Option<usize> {

@@ -175,6 +175,7 @@ impl Response {
         for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
             response.headers.copy(&name, &request.headers);
         }
+        response.headers.learn(&request.headers);
         if status == 100 {
             response.headers.copy(&Name::Timestamp, &request.headers);
         }
@@ -205,9 +206,20 @@ impl Response {
         if to.tag().is_some() {
             return;
         }
-        let mut to = to.clone();
-        to.set_tag(tag().as_ref());
-        self.headers.set(Name::To, to);
+        let tag = tag();
+        let plain = tag.as_ref().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+        let tagged = match self.headers.text(&Name::To) {
+            // What is there already stays as it was written.
+            Some(written) if plain && !to.params.has("tag") && !written.ends_with(';') => {
+                Value::from([written, ";tag=", tag.as_ref()].concat())
+            }
+            Some(_) | None => {
+                let mut to = to.clone();
+                to.set_tag(tag.as_ref());
+                Value::from(to)
+            }
+        };
+        self.headers.set(Name::To, tagged);
     }
 
     /// The tag of To; empty when there is none.

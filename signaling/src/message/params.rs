@@ -70,7 +70,21 @@ impl Params {
 
     /// The first one of this name: `Some(None)` when it has no value.
     pub fn find(&self, name: &str) -> Option<Option<&str>> {
-        self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let mut rest = self.0.as_str();
+        while let Some(here) = rest.strip_prefix(';') {
+            let (one, after) = here.split_at(param_end(here));
+            if let Some((start, value)) = one.split_at_checked(name.len())
+                && start.eq_ignore_ascii_case(name)
+            {
+                match value.as_bytes().first() {
+                    None => return Some(None),
+                    Some(b'=') => return Some(value.get(1..)),
+                    Some(_) => {}
+                }
+            }
+            rest = after;
+        }
+        None
     }
 
     /// Replaces the first one of this name, and removes the others, or adds it at the end. A value
@@ -154,6 +168,14 @@ fn bare_or_quoted(value: &str) -> Cow<'_, str> {
 
 /// Where a printed parameter ends: at the next `;` outside quotes.
 fn param_end(text: &str) -> usize {
+    match text.bytes().position(|byte| matches!(byte, b';' | b'"')) {
+        Some(at) if text.as_bytes().get(at) == Some(&b'"') => quoted_param_end(text),
+        end => end.unwrap_or(text.len()),
+    }
+}
+
+/// The same when there are quotes.
+fn quoted_param_end(text: &str) -> usize {
     let (mut in_quotes, mut escaped) = (false, false);
     for (at, byte) in text.bytes().enumerate() {
         match byte {

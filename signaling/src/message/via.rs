@@ -58,8 +58,14 @@ impl Via {
     /// Whether the branch is one of RFC 3261 and so identifies the transaction (§17.2.3). The cookie alone
     /// tells no two transactions apart (RFC 4475 §3.2.1).
     pub fn has_cookie(&self) -> bool {
-        let parts = self.branch().and_then(|branch| branch.split_at_checked(MAGIC_COOKIE.len()));
-        parts.is_some_and(|(start, rest)| start.eq_ignore_ascii_case(MAGIC_COOKIE) && !rest.is_empty())
+        self.unique_branch().is_some()
+    }
+
+    /// The branch, when it identifies the transaction.
+    pub(crate) fn unique_branch(&self) -> Option<&str> {
+        let branch = self.branch()?;
+        let (start, rest) = branch.split_at_checked(MAGIC_COOKIE.len())?;
+        (start.eq_ignore_ascii_case(MAGIC_COOKIE) && !rest.is_empty()).then_some(branch)
     }
 
     /// Where the request really came from; `None` also when it is no address.

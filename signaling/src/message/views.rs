@@ -1,18 +1,23 @@
 //! What has been read of a list of headers, kept with it.
 //!
-//! Each view is parsed when it is first asked for and shared by every clone of the list. A list that is changed
-//! forgets them, so that a view and its header never disagree. The transport asks for all of them on its own
+//! Each view is parsed when it is first asked for and shared by every clone of the list. When a header is changed
+//! its view is forgotten, so that the two never disagree. The transport asks for all of them on its own
 //! thread ([`Message::read`](super::Message::read)): whoever gets the message after it parses nothing.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::addr::NameAddr;
 use super::cseq::CSeq;
+use super::name::Name;
 use super::via::Via;
 
-/// Boxed, so that a list that is only written stays small.
+/// One box for all of them, made when the first is asked for: a list that is only written stays small.
 #[derive(Debug, Default)]
-pub(super) struct Views {
+pub(super) struct Views(OnceLock<Box<All>>);
+
+/// See [`Views`].
+#[derive(Debug, Default)]
+pub(super) struct All {
     pub(super) via: View<Via>,
     pub(super) from: View<NameAddr>,
     pub(super) to: View<NameAddr>,
@@ -20,13 +25,47 @@ pub(super) struct Views {
     pub(super) cseq: View<CSeq>,
 }
 
+impl Views {
+    /// All of them, to read.
+    pub(super) fn all(&self) -> &All {
+        self.0.get_or_init(Box::default)
+    }
+
+    /// Headers of this name change.
+    pub(super) fn forget(&mut self, name: &Name) {
+        let Some(all) = self.0.get_mut() else { return };
+        match name {
+            Name::Via => all.via = View::default(),
+            Name::From => all.from = View::default(),
+            Name::To => all.to = View::default(),
+            Name::Contact => all.contact = View::default(),
+            Name::CSeq => all.cseq = View::default(),
+            _ => {}
+        }
+    }
+
+    /// Takes over what was read of To and CSeq in a list that has the same.
+    pub(super) fn learn(&mut self, other: &Views) {
+        let Some(theirs) = other.0.get() else { return };
+        let mut ours = self.0.take().unwrap_or_default();
+        (ours.to, ours.cseq) = (theirs.to.clone(), theirs.cseq.clone());
+        self.0 = OnceLock::from(ours);
+    }
+}
+
 /// One of them; empty until it is asked for, and while its header is missing or malformed.
 #[derive(Debug)]
-pub(super) struct View<T>(OnceLock<Box<T>>);
+pub(super) struct View<T>(OnceLock<Arc<T>>);
 
 impl<T> Default for View<T> {
     fn default() -> Self {
         View(OnceLock::new())
+    }
+}
+
+impl<T> Clone for View<T> {
+    fn clone(&self) -> Self {
+        View(self.0.clone())
     }
 }
 
@@ -36,7 +75,7 @@ impl<T> View<T> {
         if let Some(known) = self.0.get() {
             return Ok(known);
         }
-        let parsed = Box::new(parse()?);
+        let parsed = Arc::new(parse()?);
         Ok(self.0.get_or_init(|| parsed))
     }
 }

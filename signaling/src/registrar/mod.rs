@@ -15,7 +15,7 @@ mod reuse;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use dialtone_core::{ContactId, IdSource, Mono, Number};
+use dialtone_core::{ContactId, IdSource, Mono, Number, TextMap};
 
 pub(crate) use self::asked::Registration;
 use self::asked::{Asked, Wish};
@@ -36,7 +36,7 @@ pub(crate) struct Registrar {
     expiry: ExpiryPolicy,
     gruus: GruuKey,
     ids: IdSource,
-    accounts: HashMap<Number, Account>,
+    accounts: TextMap<Number, Account>,
     /// Who was registered over which connection; as many as there are bindings.
     by_flow: HashMap<FlowId, Vec<(Number, ContactId)>>,
     deadlines: BinaryHeap<Reverse<(Mono, Number)>>,
@@ -81,7 +81,7 @@ impl Registrar {
             expiry,
             gruus,
             ids,
-            accounts: HashMap::new(),
+            accounts: TextMap::default(),
             by_flow: HashMap::new(),
             deadlines: BinaryHeap::new(),
             waiting: HashMap::new(),

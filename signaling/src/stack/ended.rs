@@ -1,11 +1,11 @@
 //! Dialogs that have just ended: a BYE that crossed ours, and a PRACK that crossed our refusal, are no
 //! mistake of whoever sent them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use dialtone_core::Mono;
+use dialtone_core::{Mono, TextMap};
 
 use crate::message::{Method, Request};
 
@@ -22,7 +22,7 @@ struct Dialog {
 /// See the module. By our tag.
 #[derive(Default)]
 pub(crate) struct Ended {
-    dialogs: HashMap<String, Dialog>,
+    dialogs: TextMap<String, Dialog>,
     order: VecDeque<(Mono, String)>,
 }
 

@@ -15,14 +15,19 @@ pub(crate) struct Lookup(SmallVec<[u8; 96]>);
 const END: u8 = 0;
 
 impl Lookup {
-    /// Branch and method of a request of ours.
+    /// Branch and method of a request of ours. Its Via is one of ours too: nothing in it is quoted, and
+    /// `branch` is written so.
     pub fn client(request: &Request) -> Option<Lookup> {
-        Lookup::ours(request.via().ok()?, &request.method)
+        const BRANCH: &[u8] = b";branch=";
+        let via = request.headers.get(&Name::Via)?;
+        let at = via.windows(BRANCH.len()).position(|part| part == BRANCH)? + BRANCH.len();
+        let branch = via.get(at..)?.split(|byte| matches!(byte, b';' | b',' | b' ')).next()?;
+        Lookup::ours(std::str::from_utf8(branch).ok()?, &request.method)
     }
 
     /// Branch and method of the request that a response answers.
     pub fn response(response: &Response) -> Option<Lookup> {
-        Lookup::ours(response.via().ok()?, &response.cseq().ok()?.method)
+        Lookup::ours(response.via().ok()?.branch()?, &response.cseq().ok()?.method)
     }
 
     /// Branch, sent-by and method of a request of theirs; an ACK counts as its INVITE.
@@ -40,7 +45,7 @@ impl Lookup {
 
     /// The key of an INVITE of ours that went out with this Via.
     pub fn invite_via(via: &Via) -> Option<Lookup> {
-        Lookup::ours(via, &Method::Invite)
+        Lookup::ours(via.branch()?, &Method::Invite)
     }
 
     /// What is the same in a request that came twice over different ways (RFC 3261 §8.2.2.2).
@@ -57,9 +62,12 @@ impl Lookup {
         Arc::from(&*self.0)
     }
 
-    fn ours(via: &Via, method: &Method) -> Option<Lookup> {
+    fn ours(branch: &str, method: &Method) -> Option<Lookup> {
+        if branch.is_empty() {
+            return None;
+        }
         let mut key = Lookup(SmallVec::new());
-        key.part(via.branch()?);
+        key.part(branch);
         key.part(method.as_str());
         Some(key)
     }
@@ -68,11 +76,11 @@ impl Lookup {
         let via = request.via().ok()?;
         let mut key = Lookup(SmallVec::new());
         key.part(method.as_str());
-        match via.branch() {
-            Some(branch) if via.has_cookie() => key.part(branch),
+        match via.unique_branch() {
+            Some(branch) => key.part(branch),
             // RFC 3261 §17.2.3: peers of RFC 2543 are told apart by what stays the same in an INVITE, its
             // retransmissions, its ACK and its CANCEL.
-            Some(_) | None => {
+            None => {
                 key.part("2543");
                 key.part(request.call_id().ok()?);
                 key.0.extend_from_slice(&request.cseq().ok()?.number.to_be_bytes());

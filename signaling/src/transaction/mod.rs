@@ -18,12 +18,12 @@ mod tests;
 mod timing;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialtone_core::{IdMap, LegId, Mono};
+use dialtone_core::{IdMap, LegId, Mono, TextMap};
 use serde::{Deserialize, Serialize};
 
 pub use self::errand::{Course, Errand, Failure, Undelivered};
@@ -68,8 +68,8 @@ pub struct Transactions {
     /// Boxed, so that the table stays small: growing it is part of some turn.
     all: IdMap<TxId, Box<Transaction>>,
     waiting: usize,
-    clients: HashMap<Arc<[u8]>, TxId>,
-    servers: HashMap<Arc<[u8]>, TxId>,
+    clients: TextMap<Arc<[u8]>, TxId>,
+    servers: TextMap<Arc<[u8]>, TxId>,
     deadlines: BinaryHeap<Reverse<(Mono, TxId)>>,
     /// What the machine that is being driven asks for; empty between calls.
     actions: Vec<Action>,
@@ -89,8 +89,8 @@ impl Transactions {
             next: 1, // ticket 0 means that nobody cares
             all: IdMap::with_capacity_and_hasher(room, Default::default()),
             waiting: 0,
-            clients: HashMap::with_capacity(room),
-            servers: HashMap::with_capacity(room),
+            clients: TextMap::with_capacity_and_hasher(room, Default::default()),
+            servers: TextMap::with_capacity_and_hasher(room, Default::default()),
             deadlines: BinaryHeap::with_capacity(room),
             actions: Vec::new(),
             held: HashSet::new(),

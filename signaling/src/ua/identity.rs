@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use dialtone_core::Description;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,7 @@ pub struct Identity {
     /// Other names that peers know this server by.
     pub aliases: Vec<String>,
     /// Product and version, for Server and User-Agent.
-    pub product: String,
+    pub product: Bytes,
     /// Which of our addresses a peer is told.
     pub net: Net,
 }
@@ -45,15 +46,15 @@ impl Identity {
         shown
     }
 
-    pub(crate) fn agent(&self) -> &str {
-        &self.product
+    pub(crate) fn agent(&self) -> Bytes {
+        self.product.clone()
     }
 
     /// What every answer of ours carries.
     pub(crate) fn sign(&self, response: &mut Response) {
         if response.status != 100 {
             self.allow(&mut response.headers);
-            response.headers.set(Name::Server, &self.product);
+            response.headers.set(Name::Server, self.agent());
         }
     }
 
@@ -71,7 +72,7 @@ impl Identity {
     /// The extensions that we have towards somebody.
     pub(crate) fn supported(&self, headers: &mut Headers, reliability: Reliability) {
         let list = if reliability == Reliability::Off { OTHERS } else { WITH_100REL };
-        headers.set(Name::Supported, list);
+        headers.set(Name::Supported, list.as_bytes());
     }
 
     /// A Warning's value (RFC 3261 §20.43); 399 is for people.

@@ -234,7 +234,11 @@ impl Leg {
         if offered.described == Described::Sent {
             offered.described = Described::Agreed;
         }
-        match (self.read_body(&request.headers, &request.body), owes_answer) {
+        let body = match owes_answer {
+            true => self.read_answer(&request.headers, &request.body),
+            false => self.read_body(&request.headers, &request.body),
+        };
+        match (body, owes_answer) {
             (Body::Audio(description), true) => {
                 self.reply(desk, tx, &request, 200);
                 self.tell(desk, LegEvent::Modified { description });
