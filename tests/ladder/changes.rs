@@ -223,6 +223,25 @@ fn a_refresh_after_a_refused_change_says_what_stands() {
     world.finish();
 }
 
+/// RFC 3261 §9.1: a change that is begun and never finished counts as refused.
+#[test]
+fn a_change_that_stalls_and_is_no_longer_needed_ends_nothing() {
+    let (world, alice, bob) = crossing();
+    bob.respond(100);
+    world.advance(20_000);
+    bob.respond(180);
+    world.advance(31_000);
+    assert_eq!(bob.got("CANCEL").len(), 0, "it is at it");
+    world.advance(1000);
+    assert_eq!(bob.got("CANCEL").len(), 1);
+    assert!(alice.in_call() && bob.in_call(), "both talk PCMA");
+    bob.reinvite(sdp("pcma te").direction(Direction::SendOnly));
+    assert_eq!(bob.status(), 200, "and it can be changed again");
+    bob.ack();
+    alice.bye();
+    world.finish();
+}
+
 #[test]
 fn a_change_that_is_refused_and_needed_ends_the_call() {
     let (world, alice, bob) = talking();
