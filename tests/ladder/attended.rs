@@ -330,6 +330,25 @@ fn the_target_rings_and_declines() {
     world.check("attended_ringing_declined");
 }
 
+/// Our answer has not reached the transferor's line, and reaches it no more: the flow goes on with who is put through.
+#[test]
+fn the_target_is_a_flow_that_is_being_answered() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    let bob2 = world.phone("1002");
+    connect(&world, &alice, &bob, "1002");
+    bob2.invite("*43");
+    bob.refer_to_line(&bob2);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"]);
+    bob.bye();
+    world.advance(70_000);
+    let Some(MediaCommand::Bridge { kind, .. }) = world.last_bridge() else { panic!("a feed") };
+    assert!(format!("{kind:?}").contains("Echo") && alice.in_call(), "{kind:?}");
+    alice.bye();
+    world.finish();
+    assert!(world.cdrs().iter().any(|cdr| cdr.dialed == "*43" && cdr.answered.is_some()));
+}
+
 /// The call of a flow goes on, as the flow is known by it; the conversation is the older one all the same.
 #[test]
 fn the_target_is_a_flow() {
@@ -413,7 +432,7 @@ fn an_invite_takes_the_place_of_a_leg() {
 fn an_invite_without_offer_takes_the_place_of_a_leg() {
     let world = World::new();
     let (alice, bob) = (world.registered("1001"), world.registered("1002"));
-    let desk = world.registered("1003");
+    let desk = world.registered("1001");
     connect(&world, &alice, &bob, "1002");
     let (_, replaces) = alice.replaces();
     desk.invite_with("1002", |invite| {
@@ -511,13 +530,37 @@ fn who_cannot_take_a_call_that_rings_leaves_it_ringing() {
     world.finish();
 }
 
+/// RFC 3891 §3, §8: who may not take a call does not, though it knows the dialog: one that rings is for its pickup
+/// group, and one that was answered for the extension that answered it.
+#[test]
+fn a_call_of_others_is_not_taken() {
+    let world = World::new();
+    let [alice, bob] = ["1001", "1002"].map(|number| world.registered(number));
+    let takes = |number: &str, replaces: String| {
+        let phone = world.phone(number);
+        phone.invite_with("1002", |invite| invite.headers.push(Name::Replaces, replaces));
+        phone.status()
+    };
+    alice.invite("1002");
+    bob.ring();
+    assert_eq!(takes("1004", bob.replaces().1), 403);
+    bob.answer();
+    alice.ack();
+    assert_eq!(takes("1003", bob.replaces().1), 403);
+    assert_eq!(takes("1003", alice.replaces().1), 403);
+    assert!(alice.in_call() && bob.in_call());
+    bob.bye();
+    world.finish();
+    assert_eq!(world.cdrs().len(), 1, "what is refused is no call");
+}
+
 /// RFC 3891 §3: no match 481, confirmed and early-only 486, an early dialog of somebody else's making 481,
 /// malformed or two of them 400.
 #[test]
 fn what_replaces_nothing_is_refused() {
     let world = World::new();
     let (alice, bob) = (world.registered("1001"), world.registered("1002"));
-    let desk = world.registered("1003");
+    let desk = world.phone("1002");
     let asks = |value: &str| {
         desk.invite_with("1001", |invite| invite.headers.push(Name::Replaces, value));
         desk.status()

@@ -66,6 +66,24 @@ fn the_callee_holds_and_hangs_up() {
     world.check("hold_by_callee");
 }
 
+/// RFC 3261 §15.1.2, §17.1.1.3: who hangs up instead of answering our re-INVITE owes it a refusal, and that an ACK.
+#[test]
+fn a_refusal_after_the_bye_is_acknowledged() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite_without_offer("1002");
+    bob.answer();
+    alice.ack_with(sdp("pcma te"));
+    assert!(bob.is_asked(), "it is to speak what the caller speaks");
+    bob.bye();
+    assert!(!alice.in_call());
+    world.advance(3000);
+    assert_eq!(bob.got("re-INVITE").len(), 1, "nothing is repeated after the BYE");
+    bob.respond(487);
+    assert_eq!(bob.got("ACK").len(), 2);
+    world.finish();
+}
+
 #[test]
 fn a_reinvite_without_offer_gets_ours() {
     let (world, alice, _bob) = talking();
@@ -219,6 +237,25 @@ fn a_refresh_after_a_refused_change_says_what_stands() {
     alice.answer();
     bob.answer();
     assert!(alice.in_call() && bob.in_call());
+    alice.bye();
+    world.finish();
+}
+
+/// RFC 3261 §9.1: a change that is begun and never finished counts as refused.
+#[test]
+fn a_change_that_stalls_and_is_no_longer_needed_ends_nothing() {
+    let (world, alice, bob) = crossing();
+    bob.respond(100);
+    world.advance(20_000);
+    bob.respond(180);
+    world.advance(31_000);
+    assert_eq!(bob.got("CANCEL").len(), 0, "it is at it");
+    world.advance(1000);
+    assert_eq!(bob.got("CANCEL").len(), 1);
+    assert!(alice.in_call() && bob.in_call(), "both talk PCMA");
+    bob.reinvite(sdp("pcma te").direction(Direction::SendOnly));
+    assert_eq!(bob.status(), 200, "and it can be changed again");
+    bob.ack();
     alice.bye();
     world.finish();
 }

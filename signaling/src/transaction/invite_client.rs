@@ -168,6 +168,14 @@ impl InviteClient {
         self.timers.next()
     }
 
+    /// Nobody waits for its answer any more, and one that comes is acknowledged all the same.
+    pub fn dismiss(&mut self, now: Mono) {
+        if self.waits() {
+            self.timers = Timers::default();
+            self.timers.leave_after(now, self.timing.patience());
+        }
+    }
+
     /// Gives it up without telling anybody.
     pub fn abandon(&mut self, out: &mut Vec<Action>) {
         self.terminate(out);

@@ -280,6 +280,15 @@ impl Transactions {
         }
     }
 
+    /// Whoever sent this INVITE is gone: it is not repeated any more, and its answer is acknowledged until the peer can
+    /// have none left (RFC 3261 §17.1.1.3).
+    pub fn dismiss(&mut self, now: Mono, invite: TxId, out: &mut Vec<TxOutput>) {
+        self.drive(invite, out, |machine, _| match machine {
+            Machine::InviteClient(client) => client.dismiss(now),
+            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {}
+        });
+    }
+
     /// Gives up an INVITE of ours; late answers are dropped.
     pub fn abandon(&mut self, invite: TxId, out: &mut Vec<TxOutput>) {
         self.drive(invite, out, |machine, actions| match machine {

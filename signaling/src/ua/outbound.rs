@@ -171,7 +171,7 @@ impl Leg {
             (422, Cancel::No) if calling.raises < RAISES_MAX && calling.ask.raise(&response.headers) => {
                 self.invite_again(desk);
             }
-            (301 | 302 | 305, Cancel::No) => {
+            (300..=302 | 305, Cancel::No) => {
                 let path = calling.path;
                 self.redirected(desk, path, &response);
             }
