@@ -11,6 +11,8 @@
 //!
 //! The ACK to a refusal is made here (§17.1.1.3); the ACK to a 2xx is the dialog's.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dialtone_core::Mono;
 use serde::{Deserialize, Serialize};
@@ -157,6 +159,11 @@ impl InviteClient {
             out.push(Action::Send(self.bytes.clone()));
             self.timers.resend_after(now, interval * 2); // timer A doubles without limit
         }
+    }
+
+    /// Another way is wanted when nobody answers for so long (RFC 3263 §4.3).
+    pub fn hurry(&mut self, now: Mono, patience: Duration) {
+        self.timers.leave_after(now, patience.min(self.timing.patience()));
     }
 
     /// Whether the peer owes a final answer.
