@@ -235,6 +235,7 @@ impl Stack {
         };
         let mut changes = Changes::default();
         let answer = self.registrar.register(now.mono, &asked, &mut changes);
+        self.calls_follow(&account, &std::mem::take(&mut changes.moved));
         self.publish(now, changes, false, out);
         if let Some(response) = answer {
             self.respond(now, tx, response);

@@ -142,10 +142,19 @@ impl Dialog {
         }
     }
 
+    /// Its peer has left one way for another.
+    pub fn moves(&mut self, from: Path, to: Path) {
+        let only_way = self.at_source || from.transport.is_reliable();
+        if only_way && self.routes.is_empty() && self.path.is_same_peer(from) {
+            self.path = to;
+        }
+    }
+
     /// Looks whether the way still stands; before each request of ours.
     pub fn look_for(&mut self, ways: &Ways) {
-        // Behind a route it is the next proxy's connection, and the target's address says nothing of it.
-        if self.routes.is_empty() {
+        // Behind a route it is the next proxy's connection, and the target's address says nothing of it; nor does that
+        // of who is behind a translator.
+        if self.routes.is_empty() && !self.at_source {
             self.path = ways.still(self.path, &self.target);
         }
     }
