@@ -156,6 +156,11 @@ impl Switch {
         }
     }
 
+    /// Whether another call would be refused because there are as many as may be.
+    pub fn is_full(&self) -> bool {
+        self.pbx.is_full()
+    }
+
     /// For metrics and for the drain.
     pub fn counts(&self) -> SwitchCounts {
         SwitchCounts {

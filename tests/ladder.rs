@@ -29,6 +29,8 @@ mod gruu;
 mod hostile;
 #[path = "ladder/identity.rs"]
 mod identity;
+#[path = "ladder/late.rs"]
+mod late;
 #[path = "ladder/loops.rs"]
 mod loops;
 #[path = "ladder/losses.rs"]

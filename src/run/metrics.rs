@@ -217,8 +217,13 @@ fn control_queue(queue: &ControlQueue, clock: ProcessClock) -> Vec<MetricFamily>
         gauge(
             "dialtone_keeper_queue_depth",
             "Events and messages that wait for the record keeper",
-            queue.lag().keeper().load(Ordering::Relaxed) as f64,
+            queue.lag().keeper().depth() as f64,
         ),
+        MetricFamily::counter(
+            "dialtone_traces_lost_total",
+            "Messages not kept for traces because the record keeper was behind",
+        )
+        .value(queue.lag().keeper().traces_lost() as f64),
         gauge(
             "dialtone_uptime_seconds",
             "Since the process started",

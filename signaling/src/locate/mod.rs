@@ -156,11 +156,6 @@ impl<K: Copy + Eq + Hash + Ord> Locator<K> {
         true
     }
 
-    /// Nobody waits for this any more.
-    pub fn forget(&mut self, key: K) {
-        self.searches.remove(&key);
-    }
-
     /// DNS says something, or that it cannot.
     pub fn answered(
         &mut self,

@@ -129,6 +129,11 @@ impl Stack {
         }
     }
 
+    /// Whoever did not work a moment ago does now.
+    pub(super) fn delivered(&mut self, path: Path) {
+        self.seeker.locator.works(target_of(path));
+    }
+
     /// Whether anybody still wants a request to be delivered. What ends a dialog always is.
     fn is_wanted(&self, owner: Option<LegId>, undelivered: &Undelivered) -> bool {
         let Some(owner) = owner else { return true };

@@ -77,6 +77,21 @@ pub enum TxOutput {
         /// It.
         undelivered: Box<Undelivered>,
     },
+    /// Whoever is known by name and was reached this way has answered.
+    Delivered {
+        /// The way.
+        path: Path,
+    },
+    /// An INVITE that has gone on to another target was answered by this one all the same: the first provisional
+    /// answer, a refusal, each 2xx.
+    Late {
+        /// The transaction of the target that was given up.
+        tx: TxId,
+        /// The leg that it served.
+        owner: Option<LegId>,
+        /// The answer.
+        response: Response,
+    },
     /// A client transaction ended without a final answer.
     Timeout {
         /// The transaction.

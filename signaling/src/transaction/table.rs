@@ -81,12 +81,18 @@ impl Transaction {
 
     fn answered(&mut self, tx: TxId, response: Response, out: &mut Vec<TxOutput>) {
         let owner = self.owner;
+        if matches!(&self.machine, Machine::InviteClient(client) if client.is_late()) {
+            return out.push(TxOutput::Late { tx, owner, response });
+        }
         match self.errand.take() {
             Some(errand) if response.status == 503 => {
                 self.undelivered(tx, *errand, Failure::Refused(response), out);
             }
             // RFC 3263 §4.3: whoever is at work on it keeps it. A 100 says no more than that a proxy is there.
             errand => {
+                if errand.is_some() {
+                    out.push(TxOutput::Delivered { path: self.path });
+                }
                 self.errand = errand.filter(|_| response.status == 100);
                 out.push(TxOutput::Response { tx, owner, response });
             }

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use dialtone_core::{LegId, Now};
 
 pub(crate) use self::asserted::caller;
+pub(crate) use self::cause::reason_value;
 pub(crate) use self::dialog::{Dialog, addressed, next_hop};
 pub(crate) use self::forks::end_unwanted;
 pub use self::identity::Identity;

@@ -113,6 +113,8 @@ impl Bench {
                     format!("cancel of {}", if invite.is_some() { "an INVITE" } else { "nothing" })
                 }
                 TxOutput::Response { response, .. } => format!("heard {}", response.status),
+                TxOutput::Late { response, .. } => format!("late {}", response.status),
+                TxOutput::Delivered { .. } => "delivered".into(),
                 TxOutput::Undelivered { undelivered, .. } => {
                     self.undelivered.push(*undelivered);
                     "undelivered".into()
