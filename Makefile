@@ -15,7 +15,7 @@ help:
 	@echo 'make run        build, and run the sample site on this machine'
 	@echo 'make build      build $(PROGRAM)'
 	@echo 'make test       every test, with real SIP clients, and lint'
-	@echo 'make test-long  what takes longer than CI should: many cases, fuzzing'
+	@echo 'make test-long  what takes longer than CI should: many cases, overload, fuzzing'
 	@echo 'make bench      benchmarks'
 	@echo 'make lint       clippy, formatting, documentation'
 

@@ -114,6 +114,7 @@ impl Bench {
             name: "Somebody".into(),
             codecs: Codec::VOICE.to_vec(),
             ring_timeout: Duration::from_secs(30),
+            pickup_groups: Vec::new(),
         };
         let site = Site {
             name: "bench".into(),

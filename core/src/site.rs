@@ -23,6 +23,15 @@ pub struct Extension {
     pub codecs: Vec<Codec>,
     /// How long it rings before the caller is told that nobody answers.
     pub ring_timeout: Duration,
+    /// Names of groups whose members may take each other's ringing calls.
+    pub pickup_groups: Vec<String>,
+}
+
+impl Extension {
+    /// Whether it may take a call that rings at another one.
+    pub fn may_pick_up(&self, other: &Extension) -> bool {
+        self.pickup_groups.iter().any(|group| other.pickup_groups.contains(group))
+    }
 }
 
 /// What the caller of a ring group hears while members ring.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dialtone_core::leg::Target;
-use dialtone_core::{IdMap, IdSource, LegCommand, LegId, Mono, NodeId, Now, Number, TextMap};
+use dialtone_core::{Cause, IdMap, IdSource, LegCommand, LegId, Mono, NodeId, Now, Number, TextMap};
 
 pub(crate) use self::ended::Ended;
 pub use self::io::{SipInput, SipOutput, Socket, StackCounts, Wire};
@@ -337,6 +337,10 @@ impl Stack {
             out,
         };
         what(leg, &mut desk);
+        if !leg.wanted {
+            // Nobody decides any more about a change that they asked for, and it is owed an answer.
+            leg.refuse_change(&mut desk, 487, Cause::NormalClearing);
+        }
         if !matches!(leg.state, State::Offered(_))
             && let Some(offered) = leg.offered.take()
         {

@@ -93,6 +93,13 @@ pub struct Path {
     pub remote: SocketAddr,
 }
 
+impl Path {
+    /// Whether both lead to the same socket of the same host.
+    pub fn is_same_peer(&self, other: Path) -> bool {
+        (self.transport, self.remote) == (other.transport, other.remote)
+    }
+}
+
 /// Names a transmission so that its failure can be told to whoever cares; 0 when nobody does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

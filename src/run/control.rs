@@ -20,7 +20,7 @@ use dialtone_store::Notice;
 use tokio::sync::oneshot;
 
 use super::effects::Shell;
-use super::lag::Lag;
+use super::lag::{Lag, Pace};
 use super::metrics::{Turns, Writers};
 use super::offer;
 use crate::clock::ProcessClock;
@@ -193,7 +193,7 @@ const LAST_LOOK: Duration = Duration::from_millis(10);
 impl Control {
     /// Wait for the next input or deadline, sample the clock, fire timers, apply, carry out.
     pub fn run(mut self, switch: &mut Switch, first: Vec<Input>) {
-        let mut effects = Vec::new();
+        let (mut effects, mut pace) = (Vec::new(), Pace::default());
         let mut congested = false;
         for input in first {
             switch.handle(self.clock.now(), input, &mut effects);
@@ -202,7 +202,7 @@ impl Control {
         self.publish(switch);
         loop {
             if self.queue.depth() == 0 {
-                self.queue.lag.rests();
+                self.queue.lag.rests(&mut pace);
             }
             let now = self.clock.now();
             let wait = switch.deadline().map_or(LOOK, |deadline| deadline.since(now.mono).min(LOOK));
@@ -229,11 +229,13 @@ impl Control {
                     self.publish(switch);
                 }
                 self.shell.carry_out(effects.drain(..));
+                self.queue.lag.has_done_one(&mut pace, self.clock.now().mono);
                 left -= 1;
                 item = if left > 0 { self.received.try_recv().ok() } else { None };
             }
             if (self.congested.load(Ordering::Relaxed) || self.shell.is_behind()) != congested {
                 congested = !congested;
+                self.queue.lag.congested(congested);
                 // Sampled again: the inputs above were later than the wake-up, and time never goes back.
                 switch.handle(self.clock.now(), Input::Congested(congested), &mut effects);
             }

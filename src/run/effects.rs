@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use dialtone_core::media::MediaCommand;
@@ -28,6 +29,8 @@ pub(super) struct Shell {
     /// By worker: one that is behind holds up nobody else's sound.
     media_backlog: BTreeMap<u16, VecDeque<MediaCommand>>,
     keeper: SyncSender<Kept>,
+    /// What waits for it, the backlog included.
+    keeper_depth: Arc<AtomicUsize>,
     keeper_backlog: VecDeque<Kept>,
     state: Arc<StateWriter>,
     clock: ProcessClock,
@@ -40,14 +43,25 @@ impl Shell {
     pub fn new(
         transport: TransportHandle,
         engine: Engine,
-        keeper: SyncSender<Kept>,
+        keeper: (SyncSender<Kept>, Arc<AtomicUsize>),
         state: Arc<StateWriter>,
         clock: ProcessClock,
         replies: Arc<Replies>,
     ) -> Self {
         let (media_backlog, keeper_backlog) = (BTreeMap::new(), VecDeque::new());
-        let failed = Vec::new();
-        Shell { transport, engine, media_backlog, keeper, keeper_backlog, state, clock, replies, failed }
+        let (failed, (keeper, keeper_depth)) = (Vec::new(), keeper);
+        Shell {
+            transport,
+            engine,
+            media_backlog,
+            keeper,
+            keeper_depth,
+            keeper_backlog,
+            state,
+            clock,
+            replies,
+            failed,
+        }
     }
 
     /// Carries out the effects of one turn, in order.
@@ -123,6 +137,7 @@ impl Shell {
     }
 
     fn keep(&mut self, kept: Kept) {
+        self.keeper_depth.fetch_add(1, Ordering::Relaxed);
         let kept = match self.keeper_backlog.is_empty() {
             true => offer(&self.keeper, kept).err(),
             false => Some(kept),
@@ -131,6 +146,8 @@ impl Shell {
         // A trace may be lost; an event may not.
         if self.keeper_backlog.len() < BACKLOG_LIMIT || matches!(kept, Kept::Event(_)) {
             self.keeper_backlog.push_back(kept);
+        } else {
+            self.keeper_depth.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

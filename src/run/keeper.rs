@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -71,6 +71,8 @@ fn picture(trace: &CallTrace) -> String {
 /// See the module.
 pub(super) struct Keeper {
     pub received: Receiver<Kept>,
+    /// What waits in it.
+    pub depth: Arc<AtomicUsize>,
     pub records: Records,
     pub journal: Journal,
     /// What the last run did not live to do.
@@ -100,7 +102,11 @@ impl Keeper {
         let mut waiting = VecDeque::from(left.cdrs);
         let mut next_look = Mono::ZERO;
         loop {
-            match self.received.recv_timeout(LOOK) {
+            let received = self.received.recv_timeout(LOOK);
+            if received.is_ok() {
+                self.depth.fetch_sub(1, Ordering::Relaxed);
+            }
+            match received {
                 Ok(Kept::Event(event)) => {
                     self.view.apply(&event);
                     self.live.with(|recorder| recorder.event(&event));

@@ -1,11 +1,16 @@
-//! How far the control thread is behind, and what it is spared meanwhile.
+//! How far the control thread and the record keeper are behind, and what they are spared meanwhile.
 //!
-//! The measure is how long the input that it works on had to wait: long before phones repeat themselves, which is
-//! what makes an overload grow (T1 of RFC 3261 is 500 ms). First registrations are refused at half of the limit, new
-//! calls at the limit, renewed registrations at twice as much, and what belongs to calls in progress never. Each is
-//! taken again when the wait has halved.
+//! The measure is how long an input has to wait for the control thread: what the one that it works on has waited, or
+//! what those in the queue will take it at its present pace, whichever is more. That is long before phones repeat
+//! themselves, which is what makes an overload grow (T1 of RFC 3261 is 500 ms). First registrations are refused at half
+//! of the limit, new calls at the limit, renewed registrations at twice as much, and what belongs to calls in progress
+//! never. Each is taken again when the wait has halved.
+//!
+//! New calls are refused too while too much waits for the record keeper, or the switch would have to refuse them, which
+//! costs it nearly as much as to take them on.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dialtone_core::Mono;
@@ -15,14 +20,25 @@ use dialtone_signaling::transport::Class;
 const WAITING_MIN: usize = 64;
 /// Nothing waits.
 const IDLE: u64 = u64::MAX;
+/// Inputs between two looks at the pace, and the share of a new one in it: it is that of some hundred inputs.
+const PACE_INPUTS: u64 = 64;
+const PACE_SHARE: u64 = 4;
 
 /// See the module.
 pub(super) struct Lag {
     limit: Duration,
     /// When the input that is worked on began to wait, nanoseconds, or `IDLE`.
     since: AtomicU64,
+    /// What an input takes while others wait, nanoseconds.
+    pace: AtomicU64,
+    /// What waits for the record keeper, and how much of that is too much.
+    keeper: Arc<AtomicUsize>,
+    keeper_limit: usize,
+    /// The switch refuses new calls.
+    congested: AtomicBool,
     registrations: Gate,
     calls: Gate,
+    keeping: Gate,
     renewals: Gate,
 }
 
@@ -34,16 +50,49 @@ struct Gate {
     times: AtomicU64,
 }
 
+impl Gate {
+    /// Shut or open from now on; whether it is open.
+    fn set(&self, shut: bool) -> bool {
+        if shut != self.is_shut() {
+            self.shut.store(shut, Ordering::Relaxed);
+            self.times.fetch_add(u64::from(shut), Ordering::Relaxed);
+        }
+        !shut
+    }
+
+    fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Relaxed)
+    }
+}
+
+/// Measures the pace of the control thread while it has something to do.
+#[derive(Default)]
+pub(super) struct Pace {
+    began: Option<Mono>,
+    inputs: u64,
+}
+
 impl Lag {
-    /// `limit` is how long an input may wait before new calls are refused.
-    pub fn new(limit: Duration) -> Lag {
+    /// `limit` is how long an input may wait before new calls are refused, `keeper_limit` how much may wait for the
+    /// record keeper.
+    pub fn new(limit: Duration, keeper_limit: usize) -> Lag {
         Lag {
             limit,
             since: AtomicU64::new(IDLE),
+            pace: AtomicU64::new(0),
+            keeper: Arc::default(),
+            keeper_limit,
+            congested: AtomicBool::new(false),
             registrations: Gate::default(),
             calls: Gate::default(),
+            keeping: Gate::default(),
             renewals: Gate::default(),
         }
+    }
+
+    /// What waits for the record keeper, for those who put it there and take it away.
+    pub fn keeper(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.keeper)
     }
 
     /// The control thread works on what came then.
@@ -52,8 +101,31 @@ impl Lag {
     }
 
     /// The control thread has nothing to do.
-    pub fn rests(&self) {
+    pub fn rests(&self, pace: &mut Pace) {
         self.since.store(IDLE, Ordering::Relaxed);
+        *pace = Pace::default();
+    }
+
+    /// The control thread has done one more input.
+    pub fn has_done_one(&self, pace: &mut Pace, now: Mono) {
+        let Some(began) = pace.began else {
+            // What it took is not known.
+            pace.began = Some(now);
+            return;
+        };
+        pace.inputs += 1;
+        if pace.inputs >= PACE_INPUTS {
+            let (old, new) =
+                (self.pace.load(Ordering::Relaxed), now.since(began).as_nanos() as u64 / PACE_INPUTS);
+            let mixed = if old == 0 { new } else { (old * (PACE_SHARE - 1) + new) / PACE_SHARE };
+            self.pace.store(mixed, Ordering::Relaxed);
+            *pace = Pace { began: Some(now), inputs: 0 };
+        }
+    }
+
+    /// Whether the switch refuses new calls, so that they need not come that far.
+    pub fn congested(&self, congested: bool) {
+        self.congested.store(congested, Ordering::Relaxed);
     }
 
     /// How long the input that is worked on had to wait, and is worked on.
@@ -72,22 +144,28 @@ impl Lag {
             Class::New => (&self.calls, self.limit),
             Class::Renewal => (&self.renewals, self.limit * 2),
         };
-        let (behind, was_shut) = (self.behind(now), gate.shut.load(Ordering::Relaxed));
-        let shut = if was_shut { behind > limit / 2 } else { behind > limit && waiting >= WAITING_MIN };
-        if shut != was_shut {
-            gate.shut.store(shut, Ordering::Relaxed);
-            gate.times.fetch_add(u64::from(shut), Ordering::Relaxed);
-        }
-        !shut
+        let ahead = Duration::from_nanos(self.pace.load(Ordering::Relaxed).saturating_mul(waiting as u64));
+        let wait = self.behind(now).max(ahead);
+        let shut = if gate.is_shut() { wait > limit / 2 } else { wait > limit && waiting >= WAITING_MIN };
+        let open = gate.set(shut);
+        open && (class != Class::New || self.keeps_up())
     }
 
-    /// For each class that may be refused: its name, whether it is, and how often that began.
-    pub fn states(&self) -> [(&'static str, bool, u64); 3] {
-        let state =
-            |name, gate: &Gate| (name, gate.shut.load(Ordering::Relaxed), gate.times.load(Ordering::Relaxed));
+    /// Whether the record keeper can take more calls.
+    fn keeps_up(&self) -> bool {
+        let waits = self.keeper.load(Ordering::Relaxed);
+        let limit = if self.keeping.is_shut() { self.keeper_limit / 2 } else { self.keeper_limit };
+        self.keeping.set(waits > limit || self.congested.load(Ordering::Relaxed))
+    }
+
+    /// For each class that may be refused, and for calls because of their records: its name, whether it is, and how
+    /// often that began.
+    pub fn states(&self) -> [(&'static str, bool, u64); 4] {
+        let state = |name, gate: &Gate| (name, gate.is_shut(), gate.times.load(Ordering::Relaxed));
         [
             state("registrations", &self.registrations),
             state("calls", &self.calls),
+            state("calls_to_record", &self.keeping),
             state("renewals", &self.renewals),
         ]
     }
@@ -110,7 +188,7 @@ mod tests {
     /// RFC 3261 §21.5.4: new work is refused in the order of its worth, and taken again later than it was refused.
     #[test]
     fn what_begins_is_refused_first_and_what_goes_on_never() {
-        let lag = Lag::new(Duration::from_millis(100));
+        let lag = Lag::new(Duration::from_millis(100), 1000);
         let steps = [
             (0, "oooo"),
             (50, "oooo"),
@@ -129,17 +207,65 @@ mod tests {
         for (step, (waited_ms, expected)) in steps.into_iter().enumerate() {
             assert_eq!(open(&lag, waited_ms, 1000), expected, "step {step}: {waited_ms} ms");
         }
-        assert_eq!(lag.states(), [("registrations", true, 2), ("calls", false, 1), ("renewals", false, 1)]);
+        assert_eq!(
+            lag.states(),
+            [
+                ("registrations", true, 2),
+                ("calls", false, 1),
+                ("calls_to_record", false, 0),
+                ("renewals", false, 1)
+            ]
+        );
     }
 
     #[test]
     fn a_thread_that_rests_or_has_little_to_do_is_not_behind() {
-        let lag = Lag::new(Duration::from_millis(100));
+        let lag = Lag::new(Duration::from_millis(100), 1000);
         assert_eq!(open(&lag, 5000, WAITING_MIN - 1), "oooo");
         assert_eq!(open(&lag, 5000, WAITING_MIN), "---o");
-        lag.rests();
+        lag.rests(&mut Pace::default());
         let now = Mono::from_millis(60_000);
         assert!(CLASSES.iter().all(|class| lag.is_open(*class, 10_000, now)));
         assert_eq!(lag.behind(now), Duration::ZERO);
+    }
+
+    /// What waits counts at the pace of the thread: a burst is refused before the first of it is late.
+    #[test]
+    fn a_queue_counts_at_the_pace_of_the_thread() {
+        let (lag, mut pace) = (Lag::new(Duration::from_millis(100), 1000), Pace::default());
+        let now = Mono::from_millis(10_000);
+        assert_eq!(open(&lag, 0, 10_000), "oooo", "the pace is not known");
+        // Two inputs a millisecond.
+        (0..=2 * PACE_INPUTS)
+            .for_each(|step| lag.has_done_one(&mut pace, now + Duration::from_micros(500 * step)));
+        let steps = [
+            (99, "oooo"),
+            (101, "-ooo"),
+            (200, "-ooo"),
+            (204, "--oo"),
+            (408, "---o"),
+            (99, "-ooo"),
+            (48, "oooo"),
+        ];
+        for (waiting, expected) in steps {
+            assert_eq!(open(&lag, 0, waiting), expected, "{waiting} wait");
+        }
+    }
+
+    #[test]
+    fn a_keeper_that_is_behind_is_spared_new_calls() {
+        let lag = Lag::new(Duration::from_millis(100), 1000);
+        let keeper = lag.keeper();
+        for (waits, expected) in
+            [(1000, "oooo"), (1001, "o-oo"), (501, "o-oo"), (500, "oooo"), (1000, "oooo")]
+        {
+            keeper.store(waits, Ordering::Relaxed);
+            assert_eq!(open(&lag, 0, 0), expected, "{waits} wait");
+        }
+        lag.congested(true);
+        assert_eq!(open(&lag, 0, 0), "o-oo");
+        lag.congested(false);
+        keeper.store(0, Ordering::Relaxed);
+        assert_eq!(open(&lag, 0, 0), "oooo");
     }
 }

@@ -192,6 +192,11 @@ fn control_queue(queue: &ControlQueue, clock: ProcessClock) -> Vec<MetricFamily>
         shedding,
         times,
         gauge(
+            "dialtone_keeper_queue_depth",
+            "Events and messages that wait for the record keeper",
+            queue.lag().keeper().load(Ordering::Relaxed) as f64,
+        ),
+        gauge(
             "dialtone_uptime_seconds",
             "Since the process started",
             clock.now().mono.as_nanos() as f64 / 1e9,

@@ -90,6 +90,9 @@ pub enum ServeError {
 /// Calls beside the running ones that the view may show while they settle.
 const VIEW_SPARE: usize = 1000;
 
+/// Part of the keeper's queue that may wait before new calls are refused: the rest is for the calls that go on.
+const KEEPER_SHARE: usize = 4;
+
 /// Runs the server until SIGTERM or SIGINT; then drains: no new calls, and the running ones have
 /// `calls.drain_timeout` to end. A second signal ends them at once. `runs` is called when everything is bound.
 ///
@@ -115,7 +118,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let congested = Arc::new(AtomicBool::new(false));
 
     let (inputs, received) = sync_channel(config.limits.control_queue);
-    let lag = Lag::new(config.guard.shed_lag);
+    let lag = Lag::new(config.guard.shed_lag, config.limits.event_queue / KEEPER_SHARE);
     let queue = ControlQueue::new(inputs, config.limits.control_queue, clock, lag);
 
     let opened = SledStore::open(&data.state(), clock.now().wall)?;
@@ -151,6 +154,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let (keeper, kept) = sync_channel(config.limits.event_queue);
     let keeper_thread = Keeper {
         received: kept,
+        depth: queue.lag().keeper(),
         records,
         journal: Journal::new(Arc::clone(&state), safe),
         left,
@@ -172,6 +176,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let mut switch = Switch::new(stack, limits, site, subscribers);
     let replies = Arc::new(Replies::default());
     let media_metrics = Arc::clone(engine.metrics());
+    let keeper = (keeper, queue.lag().keeper());
     let shell = Shell::new(transports.handle(), engine, keeper, state, clock, Arc::clone(&replies));
     let turns = Arc::new(metrics::Turns::default());
     let control = Control {

@@ -7,7 +7,7 @@ use dialtone_core::Codec;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Digest, NAME_MAX, NUMBER_MAX, TransportName};
+use super::{Digest, GROUPS_MAX, NAME_MAX, NUMBER_MAX, TransportName};
 use crate::config::document::{Setting, assemble};
 use crate::config::{Document, Place, Problem};
 
@@ -130,6 +130,21 @@ impl<'t> Entry<'t> {
     /// Checks a list of transports.
     pub fn transports(&self, transports: &[TransportName], problems: &mut Vec<Problem>) {
         self.choice("transports", transports, problems);
+    }
+
+    /// Checks the names of groups.
+    pub fn groups(&self, groups: &[String], problems: &mut Vec<Problem>) {
+        if groups.is_empty() {
+            return;
+        }
+        self.choice("pickup_groups", groups, problems);
+        let odd = |name: &String| {
+            name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control)
+        };
+        if groups.len() > GROUPS_MAX || groups.iter().any(odd) {
+            let fix = format!("name at most {GROUPS_MAX} groups, of at most {NAME_MAX} characters each");
+            problems.push(self.problem("pickup_groups", "it is too long, or a name is empty", fix));
+        }
     }
 
     /// Checks how often contacts are asked whether they are there.

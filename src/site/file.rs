@@ -57,6 +57,7 @@ pub(super) struct ExtensionEntry {
     pub qualify: Option<Span>,
     pub trust_identity: bool,
     pub send_identity: Option<SendIdentity>,
+    pub pickup_groups: Vec<String>,
 }
 
 /// `[[ring_group]]`.

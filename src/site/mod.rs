@@ -126,3 +126,5 @@ pub const CONTACTS_MAX: u32 = 50;
 pub const NUMBER_MAX: usize = 32;
 /// Characters of a name.
 pub const NAME_MAX: usize = 64;
+/// Pickup groups of one extension at most.
+pub const GROUPS_MAX: usize = 16;

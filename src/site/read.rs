@@ -150,6 +150,7 @@ impl Reader<'_> {
         if let Some(Span(timeout)) = read.ring_timeout {
             entry.ring_timeout(timeout, self.problems);
         }
+        entry.groups(&read.pickup_groups, self.problems);
         let password = self.password(entry, &read);
         let Some(number) = self.claim(entry, KINDS[0], read.number.clone()) else { return };
         let head = &self.head;
@@ -158,6 +159,7 @@ impl Reader<'_> {
             name: read.name,
             codecs: read.codecs.or_else(|| head.codecs.clone()).unwrap_or_else(|| Codec::VOICE.to_vec()),
             ring_timeout: self.ring_timeout(read.ring_timeout),
+            pickup_groups: read.pickup_groups,
         };
         let algorithms = read.digest.or_else(|| head.digest.clone());
         self.accounts.push(AccountSpec {

@@ -244,6 +244,22 @@ password = "x"
 }
 
 #[test]
+fn pickup_groups_are_read_and_checked() {
+    let text =
+        |groups: &str| format!("[[extension]]\nnumber = \"1\"\npassword = \"x\"\npickup_groups = {groups}\n");
+    let folder = Folder::new();
+    let file = folder.write("dialtone.toml", "");
+    folder.write("site.toml", &text("[\"sales\", \"desk\"]"));
+    let (_, loaded) = load_all(&file, &Environment::new()).unwrap();
+    assert_eq!(loaded.site.extensions["1"].pickup_groups, ["sales", "desk"]);
+    let many = (0..17).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(",");
+    for groups in ["[\"a\", \"a\"]", "[\"\"]", &format!("[{many}]")] {
+        let wrong = problems(&text(groups));
+        assert!(wrong[0].starts_with("site.toml:4: extension 1.pickup_groups: "), "{wrong:#?}");
+    }
+}
+
+#[test]
 fn a_wrong_way_to_reach_a_phone_is_explained() {
     let wrong = problems(
         "nat = \"perhaps\"\ntransports = []\n[[extension]]\nnumber = \"1\"\npassword = \"x\"\nqualify = \"2h\"\n",

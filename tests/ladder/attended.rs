@@ -3,10 +3,10 @@
 use dialtone_core::event::{Fact, TransferOutcome};
 use dialtone_core::media::MediaCommand;
 use dialtone_core::{Cause, Direction};
-use dialtone_signaling::message::{Name, Request};
+use dialtone_signaling::message::{Message, Name, Request};
 
 use super::calls::connect;
-use super::support::{Phone, World, sdp};
+use super::support::{Phone, World, description, sdp};
 use super::transfers::{outcomes, relayed};
 
 /// 1002 talks with 1001 on one line, and on hold of that, with 1003 on another.
@@ -91,6 +91,154 @@ fn a_phone_that_will_not_move_lets_the_other_one() {
     bob.bye();
     alice.bye();
     world.check("attended_other_moves");
+}
+
+/// RFC 4028 §7.4, RFC 3261 §14.1, RFC 3264 §8: a refused change leaves the session as it was, so that a refresh
+/// says what was agreed before, under a version that was not used.
+#[test]
+fn a_refresh_after_a_refused_move_says_what_stands() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    carol.respond(488);
+    moves(&alice);
+    bob.bye();
+    let (first, refused) = (carol.last("INVITE"), carol.last("re-INVITE"));
+    world.advance(900_000);
+    let refresh = carol.last("re-INVITE");
+    assert_eq!(description(refresh.body()), description(first.body()), "the port that it is heard at");
+    assert_ne!(description(refresh.body()), description(refused.body()));
+    let version =
+        |message: &Message| String::from_utf8_lossy(message.body()).split(' ').nth(2).map(str::to_owned);
+    let versions = [&first, &refused, &refresh].map(version);
+    assert_eq!(versions.map(Option::unwrap), ["1", "2", "3"]);
+    carol.answer();
+    alice.answer();
+    world.advance(900_000);
+    assert_eq!(carol.last("re-INVITE").body(), refresh.body());
+    carol.answer();
+    alice.answer();
+    assert!(alice.in_call() && carol.in_call());
+    alice.bye();
+    world.check("attended_refreshed");
+}
+
+/// RFC 3261 §9.1, §14.1: a re-INVITE that is begun and never finished is cancelled, and counts as refused.
+#[test]
+fn a_phone_that_begins_to_move_and_stalls_lets_the_other_one() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    carol.respond(100);
+    world.advance(31_900);
+    assert_eq!((carol.got("CANCEL").len(), alice.got("re-INVITE").len()), (0, 0));
+    world.advance(200);
+    assert_eq!(carol.got("CANCEL").len(), 1);
+    moves(&alice);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"]);
+    assert!(relayed(&world) && alice.in_call() && carol.in_call());
+    bob.bye();
+    alice.bye();
+    world.check("attended_stalls");
+}
+
+/// RFC 3261 §9.1: a 200 may cross the CANCEL, and then counts.
+#[test]
+fn a_phone_that_moves_while_that_is_cancelled_has_moved() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    carol.respond(100);
+    carol.manual();
+    world.advance(32_000);
+    assert_eq!(carol.got("CANCEL").len(), 1);
+    carol.reply("CANCEL", 200, |_| {});
+    carol.automatic();
+    moves(&carol);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"]);
+    assert!(relayed(&world) && alice.in_call() && carol.in_call());
+    bob.bye();
+    carol.bye();
+    assert!(!alice.in_call());
+    world.check("attended_moves_late");
+}
+
+/// RFC 3261 §9.1: who answers nothing any more is given up, and the transferor has its call back.
+#[test]
+fn a_phone_that_begins_to_move_and_is_gone_returns_the_call() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    carol.respond(100);
+    carol.manual();
+    world.advance(41_000);
+    assert_eq!(bob.told(), ["100 active", "504 terminated"]);
+    assert!(alice.in_call() && bob.in_call() && relayed(&world));
+    assert_eq!((carol.got("BYE").is_empty(), alice.got("re-INVITE").len()), (false, 0));
+    world.advance(60_000);
+    assert!(alice.in_call() && bob.in_call());
+    bob.bye();
+    world.check("attended_gone");
+}
+
+/// RFC 3261 §9.1: the same of the transferee, who is with the transferor again once its re-INVITE is over.
+#[test]
+fn a_transferee_that_begins_to_move_and_is_gone() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    carol.respond(488);
+    alice.respond(100);
+    alice.manual();
+    world.advance(41_000);
+    assert_eq!(bob.told(), ["100 active", "504 terminated"]);
+    assert!(!carol.in_call() && !relayed(&world));
+    world.advance(25_000);
+    assert!(bob.in_call() && relayed(&world));
+    alice.automatic();
+    bob.bye();
+    assert!(!alice.in_call());
+    world.finish();
+}
+
+/// RFC 3264 §4, RFC 6337 §2: an offer waits until the refresh that is under way is over, and the answer to
+/// that one is not its answer.
+#[test]
+fn a_move_waits_for_a_refresh() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    world.advance(900_000);
+    for phone in [&alice, &bob, &bob2] {
+        phone.answer();
+    }
+    bob.refer_to_line(&bob2);
+    let refresh = carol.last("re-INVITE");
+    carol.answer();
+    assert_eq!(bob.told(), ["100 active"], "it has not been asked");
+    assert!(carol.is_asked(), "now it is");
+    assert_ne!(description(carol.last("re-INVITE").body()), description(refresh.body()));
+    carol.respond(488);
+    moves(&alice);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"]);
+    assert!(relayed(&world) && alice.in_call() && carol.in_call());
+    bob.bye();
+    alice.bye();
+    world.check("attended_waits_for_refresh");
+}
+
+/// RFC 3261 §14.2, RFC 3264 §4: while an offer of ours waits for its next try, nobody is made another one.
+#[test]
+fn a_move_that_waits_leaves_no_room_for_another_offer() {
+    let Consulting { world, alice, bob, bob2, carol } = consulting();
+    bob.refer_to_line(&bob2);
+    carol.respond(491);
+    carol.reinvite_without_offer();
+    assert_eq!(carol.status(), 491);
+    assert_eq!(bob.told(), ["100 active"]);
+    world.advance(4000);
+    moves(&carol);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"]);
+    assert!(relayed(&world) && alice.in_call());
+    carol.reinvite_without_offer();
+    assert_eq!(carol.status(), 200, "now there is");
+    carol.ack_with(sdp("pcmu pcma te"));
+    bob.bye();
+    carol.bye();
+    world.check("attended_no_second_offer");
 }
 
 #[test]
@@ -182,6 +330,25 @@ fn the_target_rings_and_declines() {
     world.check("attended_ringing_declined");
 }
 
+/// Our answer has not reached the transferor's line, and reaches it no more: the flow goes on with who is put through.
+#[test]
+fn the_target_is_a_flow_that_is_being_answered() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    let bob2 = world.phone("1002");
+    connect(&world, &alice, &bob, "1002");
+    bob2.invite("*43");
+    bob.refer_to_line(&bob2);
+    assert_eq!(bob.told(), ["100 active", "200 terminated"]);
+    bob.bye();
+    world.advance(70_000);
+    let Some(MediaCommand::Bridge { kind, .. }) = world.last_bridge() else { panic!("a feed") };
+    assert!(format!("{kind:?}").contains("Echo") && alice.in_call(), "{kind:?}");
+    alice.bye();
+    world.finish();
+    assert!(world.cdrs().iter().any(|cdr| cdr.dialed == "*43" && cdr.answered.is_some()));
+}
+
 /// The call of a flow goes on, as the flow is known by it; the conversation is the older one all the same.
 #[test]
 fn the_target_is_a_flow() {
@@ -265,7 +432,7 @@ fn an_invite_takes_the_place_of_a_leg() {
 fn an_invite_without_offer_takes_the_place_of_a_leg() {
     let world = World::new();
     let (alice, bob) = (world.registered("1001"), world.registered("1002"));
-    let desk = world.registered("1003");
+    let desk = world.registered("1001");
     connect(&world, &alice, &bob, "1002");
     let (_, replaces) = alice.replaces();
     desk.invite_with("1002", |invite| {
@@ -363,13 +530,37 @@ fn who_cannot_take_a_call_that_rings_leaves_it_ringing() {
     world.finish();
 }
 
+/// RFC 3891 §3, §8: who may not take a call does not, though it knows the dialog: one that rings is for its pickup
+/// group, and one that was answered for the extension that answered it.
+#[test]
+fn a_call_of_others_is_not_taken() {
+    let world = World::new();
+    let [alice, bob] = ["1001", "1002"].map(|number| world.registered(number));
+    let takes = |number: &str, replaces: String| {
+        let phone = world.phone(number);
+        phone.invite_with("1002", |invite| invite.headers.push(Name::Replaces, replaces));
+        phone.status()
+    };
+    alice.invite("1002");
+    bob.ring();
+    assert_eq!(takes("1004", bob.replaces().1), 403);
+    bob.answer();
+    alice.ack();
+    assert_eq!(takes("1003", bob.replaces().1), 403);
+    assert_eq!(takes("1003", alice.replaces().1), 403);
+    assert!(alice.in_call() && bob.in_call());
+    bob.bye();
+    world.finish();
+    assert_eq!(world.cdrs().len(), 1, "what is refused is no call");
+}
+
 /// RFC 3891 §3: no match 481, confirmed and early-only 486, an early dialog of somebody else's making 481,
 /// malformed or two of them 400.
 #[test]
 fn what_replaces_nothing_is_refused() {
     let world = World::new();
     let (alice, bob) = (world.registered("1001"), world.registered("1002"));
-    let desk = world.registered("1003");
+    let desk = world.phone("1002");
     let asks = |value: &str| {
         desk.invite_with("1001", |invite| invite.headers.push(Name::Replaces, value));
         desk.status()

@@ -95,6 +95,24 @@ fn a_late_answer_that_does_not_fit_changes_the_callee() {
     world.check("call_without_offer_realigned");
 }
 
+/// RFC 3264 §6, RFC 3261 §13.2.2.4: a late answer that takes nothing of our offer leaves nothing to talk with.
+#[test]
+fn a_late_answer_with_nothing_in_common_ends_the_call() {
+    for dialed in ["1002", "*43"] {
+        let world = World::new();
+        let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+        bob.speaks("pcmu te");
+        alice.invite_without_offer(dialed);
+        if dialed == "1002" {
+            bob.answer();
+        }
+        alice.ack_with(sdp("g722"));
+        assert!(!alice.in_call() && !bob.in_call(), "{dialed}");
+        world.finish();
+        assert_eq!(world.cdrs()[0].cause, Cause::IncompatibleDestination);
+    }
+}
+
 #[test]
 fn a_call_over_tcp_goes_back_over_the_phones_connections() {
     let world = World::new();

@@ -207,6 +207,41 @@ fn a_change_that_is_refused_and_no_longer_needed_ends_nothing() {
     world.check("alignment_refused_but_not_needed");
 }
 
+/// RFC 4028 §7.4, RFC 3261 §14.1: what was refused is not said again when the session is refreshed.
+#[test]
+fn a_refresh_after_a_refused_change_says_what_stands() {
+    let (world, alice, bob) = crossing();
+    let refused = bob.last("re-INVITE").to_string();
+    bob.respond(488);
+    world.advance(900_000);
+    let refresh = bob.last("re-INVITE").to_string();
+    assert!(!refused.contains("PCMA") && refresh.contains("PCMA"), "they talk PCMA: {refresh}");
+    alice.answer();
+    bob.answer();
+    assert!(alice.in_call() && bob.in_call());
+    alice.bye();
+    world.finish();
+}
+
+/// RFC 3261 §9.1: a change that is begun and never finished counts as refused.
+#[test]
+fn a_change_that_stalls_and_is_no_longer_needed_ends_nothing() {
+    let (world, alice, bob) = crossing();
+    bob.respond(100);
+    world.advance(20_000);
+    bob.respond(180);
+    world.advance(31_000);
+    assert_eq!(bob.got("CANCEL").len(), 0, "it is at it");
+    world.advance(1000);
+    assert_eq!(bob.got("CANCEL").len(), 1);
+    assert!(alice.in_call() && bob.in_call(), "both talk PCMA");
+    bob.reinvite(sdp("pcma te").direction(Direction::SendOnly));
+    assert_eq!(bob.status(), 200, "and it can be changed again");
+    bob.ack();
+    alice.bye();
+    world.finish();
+}
+
 #[test]
 fn a_change_that_is_refused_and_needed_ends_the_call() {
     let (world, alice, bob) = talking();

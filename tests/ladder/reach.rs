@@ -253,3 +253,20 @@ fn who_is_kept_to_tls_is_never_reached_in_the_clear() {
     alice.cancel();
     world.advance(45_000);
 }
+
+/// RFC 3261 §26.2.2: nor within a dialog: a call over TLS is neither ended nor moved in the clear, not even by who can
+/// prove who it is.
+#[test]
+fn a_call_of_who_is_kept_to_tls_is_not_spoken_of_in_the_clear() {
+    let world = with(ReachPolicy { transports: vec![Transport::Tls], ..ReachPolicy::default() });
+    let alice = world.phone_at("1001", Transport::Tls, "10.0.0.11:40000");
+    alice.invite("*43");
+    alice.ack();
+    let clear = world.phone_at("1001", Transport::Udp, "10.0.0.11:5060");
+    clear.steals(&alice);
+    clear.bye();
+    assert!(clear.status() == 403 && alice.in_call());
+    alice.bye();
+    assert_eq!(alice.status(), 200);
+    world.finish();
+}

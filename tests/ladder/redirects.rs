@@ -44,12 +44,15 @@ fn a_call_follows_a_phone_that_sends_it_elsewhere() {
     world.check("redirect");
 }
 
-/// RFC 3261 §21.3.2, §21.3.3, §21.3.4: 301, 302 and 305 are followed to what is ours by name or by address.
+/// RFC 3261 §21.3.1 to §21.3.4: 300, 301, 302 and 305 are followed to what is ours by name or by address.
 #[test]
 fn whatever_names_this_server_is_followed() {
-    for (status, contact) in
-        [(301, "<sip:1003@10.0.0.1>"), (302, "<sip:1003@10.0.0.1:5060;transport=tcp>"), (305, "<tel:1003>")]
-    {
+    for (status, contact) in [
+        (300, "<sip:1003@pbx.example>"),
+        (301, "<sip:1003@10.0.0.1>"),
+        (302, "<sip:1003@10.0.0.1:5060;transport=tcp>"),
+        (305, "<tel:1003>"),
+    ] {
         let world = World::new();
         let [alice, bob, carol, _] = four(&world);
         alice.invite("1002");
@@ -96,11 +99,10 @@ fn other_servers_are_not_called() {
     }
 }
 
-/// RFC 3261 §21.3.1, §21.3.5: a choice for a person, and another service, are refusals; so is a 302 to nowhere.
+/// RFC 3261 §21.3.5: another service is a refusal; so is a 302 to nowhere.
 #[test]
 fn what_cannot_be_followed_is_a_refusal() {
     for (status, contact, told) in [
-        (300, Some("<sip:1003@pbx.example>"), 500),
         (380, Some("<sip:1003@pbx.example>"), 500),
         (302, None, 410),
         (302, Some("<sip:4711@pbx.example>"), 404),

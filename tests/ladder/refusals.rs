@@ -4,6 +4,7 @@ use dialtone::switch::Input;
 use dialtone_core::command::{Command, Reply};
 use dialtone_core::{Cause, NodeId};
 use dialtone_signaling::message::{Method, Name};
+use dialtone_signaling::wire::Transport;
 
 use super::calls::talking;
 use super::support::{self, Phone, World};
@@ -187,6 +188,26 @@ fn a_notify_out_of_the_blue() {
     let (_world, alice, _bob) = pair();
     alice.request_with(Method::Notify, "1002", |request| request.headers.push(Name::Event, "keep-alive"));
     assert_eq!(alice.status(), 481);
+}
+
+/// RFC 3261 §22.1: behind one address there are many; who comes from another port of it proves who it is.
+#[test]
+fn a_request_from_another_port_of_the_same_host_is_challenged() {
+    let (world, alice, bob) = talking();
+    let neighbour = world.phone_at("1003", Transport::Udp, "10.0.0.11:5099");
+    neighbour.steals(&alice);
+    neighbour.untrusted();
+    neighbour.bye();
+    assert_eq!(neighbour.status(), 401);
+    neighbour.trusted();
+    neighbour.bye();
+    assert_eq!(neighbour.status(), 401, "it is not who the dialog is with");
+    let again = world.phone_at("1001", Transport::Udp, "10.0.0.11:5098");
+    again.steals(&alice);
+    assert!(alice.in_call() && bob.in_call());
+    again.bye();
+    assert!(!bob.in_call(), "a phone whose port has changed proves it, and is heard");
+    world.finish();
 }
 
 #[test]

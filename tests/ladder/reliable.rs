@@ -108,6 +108,26 @@ fn the_200_waits_for_the_prack() {
     world.check("prack_before_200");
 }
 
+/// RFC 3262 §5: also while that one waits its turn behind others, and another's PRACK is not its own.
+#[test]
+fn the_200_waits_for_the_prack_to_what_describes() {
+    let (world, alice, bob) = calling(Name::Require);
+    bob.ring();
+    bob.progress();
+    bob.answer();
+    alice.prack();
+    let answered =
+        || !alice.got("200 OK").is_empty() && alice.header("200 OK", Name::CSeq).ends_with("INVITE");
+    assert_eq!((answered(), alice.got("183 Session Progress (sdp)").len()), (false, 1));
+    world.advance(600);
+    assert_eq!(alice.got("183 Session Progress (sdp)").len(), 2, "it is repeated until it is acknowledged");
+    alice.prack();
+    assert!(answered() && alice.last("200 OK").body().is_empty());
+    alice.ack();
+    alice.bye();
+    world.finish();
+}
+
 /// RFC 3262 §3: a 200 does not wait for the PRACK to what carried no description, which may still come.
 #[test]
 fn a_prack_after_the_200_is_welcome() {

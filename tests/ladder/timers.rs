@@ -181,6 +181,80 @@ fn a_refresh_that_fails_ends_the_call() {
     world.finish();
 }
 
+/// RFC 4028 §10: only silence, 408 and 481 end a session; after another refusal there is time for more tries,
+/// and who refuses an UPDATE may take a re-INVITE.
+#[test]
+fn a_refusal_of_a_refresh_ends_nothing() {
+    let allows = [TIMER, UPDATES, se("1800;refresher=uas")];
+    for (status, wait, after) in [
+        (500, None, 434),
+        (503, None, 434),
+        (503, Some(600_u32), 600),
+        (503, Some(3600), 434),
+        (488, None, 434),
+        (480, None, 434),
+    ] {
+        let (world, alice, bob) = talking(&allows, &[TIMER, se("7200;refresher=uas")]);
+        world.advance(900_000);
+        alice.reply("UPDATE", status, |response| {
+            if let Some(wait) = wait {
+                response.headers.push(Name::RetryAfter, wait);
+            }
+        });
+        world.advance(after * 1000 - 1000);
+        assert_eq!(alice.got("re-INVITE").len(), 0, "{status} {wait:?}");
+        world.advance(1000);
+        assert_eq!((alice.got("re-INVITE").len(), alice.got("UPDATE").len()), (1, 1), "{status} {wait:?}");
+        let body = alice.answering_body();
+        alice.respond_with(200, |response| {
+            response.headers.push(Name::SessionExpires, "1800;refresher=uac");
+            response.set_body("application/sdp", body);
+        });
+        world.advance(890_000);
+        assert!(alice.in_call() && bob.in_call(), "{status} {wait:?}");
+        alice.bye();
+        if (status, wait) == (488, None) {
+            world.check("timer_refused");
+        } else {
+            world.finish();
+        }
+    }
+}
+
+/// RFC 4028 §10: who goes on refusing until the end is hung up on, and is not asked without end.
+#[test]
+fn a_refresh_that_is_always_refused_is_tried_a_few_times() {
+    let (world, alice, bob) = talking(&[TIMER, se("1800;refresher=uas")], &[TIMER, se("7200;refresher=uas")]);
+    world.advance(900_000);
+    let mut tries = 0;
+    while alice.in_call() {
+        if alice.is_asked() {
+            tries += 1;
+            alice.respond(488);
+        }
+        world.advance(1000);
+    }
+    assert!((5..10).contains(&tries) && !bob.in_call(), "{tries}");
+    assert_eq!(world.cdrs()[0].cause, Cause::RecoveryOnTimer);
+    world.finish();
+}
+
+/// RFC 3261 §9.1: a refresh that is begun and never finished is cancelled, and tried again.
+#[test]
+fn a_refresh_that_stalls_is_tried_again() {
+    let (world, alice, bob) = talking(&[TIMER, se("1800;refresher=uas")], &[TIMER, se("7200;refresher=uas")]);
+    world.advance(900_000);
+    alice.respond(100);
+    world.advance(32_000);
+    assert_eq!((alice.got("CANCEL").len(), alice.is_asked()), (1, false));
+    world.advance(434_000);
+    assert!(alice.is_asked());
+    alice.answer();
+    assert!(alice.in_call() && bob.in_call());
+    alice.bye();
+    world.finish();
+}
+
 /// RFC 4028 §10: a far end that should refresh and does not is hung up on, 32 s or a third before the end.
 #[test]
 fn who_should_refresh_and_is_gone_is_hung_up() {

@@ -182,6 +182,21 @@ fn a_callee_that_owes_an_answer_is_491() {
     world.finish();
 }
 
+/// RFC 3261 §8.2.6, RFC 3311 §5.2: a change that meets our CANCEL is answered too.
+#[test]
+fn an_update_that_meets_our_cancel_is_refused() {
+    let (world, alice, bob) = early();
+    alice.prack();
+    bob.manual();
+    alice.cancel();
+    assert_eq!(bob.got("CANCEL").len(), 1);
+    bob.within_saying(Method::Update, sdp("pcmu te"), |_| {});
+    assert_eq!(bob.status(), 487);
+    bob.reply("CANCEL", 200, |_| {});
+    bob.respond(487);
+    world.finish();
+}
+
 /// RFC 3311 §5.1: before the answer our own changes go by UPDATE, to whoever allows it; what meets theirs is
 /// tried again.
 #[test]

@@ -11,6 +11,6 @@ pub mod torture;
 mod world;
 
 pub use phone::Phone;
-pub use sdp::{Sdp, ours, sdp};
+pub use sdp::{Sdp, description, ours, sdp};
 pub use site::sample;
 pub use world::World;

@@ -235,8 +235,7 @@ impl Phone {
     pub fn replaces(&self) -> (String, String) {
         self.set(|set| {
             let (call_id, local, remote) = match (&set.dialog, &set.invite_out) {
-                (None, _) if set.invite_in.is_some() => {
-                    let Some(Message::Response(said)) = &set.last_sent else { panic!("it has not rung") };
+                (None, _) if let Some(said) = set.rings() => {
                     let of = |name| said.headers.text(name).unwrap().to_owned();
                     (said.call_id().unwrap().to_owned(), of(&Name::To), of(&Name::From))
                 }

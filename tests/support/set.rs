@@ -235,6 +235,16 @@ impl Set {
         request
     }
 
+    /// What it said last of the INVITE that waits for its answer, when that made an early dialog.
+    pub fn rings(&self) -> Option<&Response> {
+        match (&self.invite_in, &self.last_sent) {
+            (Some(invite), Some(Message::Response(said))) => {
+                (said.status > 100 && said.call_id() == invite.call_id()).then_some(said)
+            }
+            (Some(_) | None, _) => None,
+        }
+    }
+
     fn tag(&self, request: &Request) -> String {
         format!("t{}{}", self.at, request.call_id().unwrap().chars().skip(2).take(6).collect::<String>())
     }

@@ -21,7 +21,12 @@ pub fn sample() -> Site {
     let extension = |(number, name): (&str, &str)| {
         let ring_timeout = Duration::from_secs(30);
         let codecs = Codec::VOICE.to_vec();
-        (number.to_owned(), Extension { number: number.into(), name: name.into(), codecs, ring_timeout })
+        // Ben and Ann sit at one desk.
+        let pickup_groups =
+            if ["1002", "1003"].contains(&number) { vec!["desk".to_owned()] } else { Vec::new() };
+        let extension =
+            Extension { number: number.into(), name: name.into(), codecs, ring_timeout, pickup_groups };
+        (number.to_owned(), extension)
     };
     let flow = |number: &str, name: &str, steps: Vec<Step>| {
         (number.to_owned(), Flow { number: number.into(), name: name.into(), steps })

@@ -92,6 +92,18 @@ impl Call {
         }
     }
 
+    /// Who calls the flow from now on has been answered elsewhere before, however far the flow is.
+    pub(super) fn flow_has_caller(&mut self, desk: &mut Desk<'_>) {
+        let State::Flow(running) = &mut self.state else { return };
+        let asked = std::mem::replace(&mut self.answered, true);
+        if !asked && let Some(caller) = &self.caller {
+            desk.fact(Fact::CallAnswered { call: self.id, by: caller.id });
+        }
+        if !std::mem::replace(&mut running.answered, true) && asked {
+            desk.app(self.id, AppEvent::Answered);
+        }
+    }
+
     pub(super) fn play_ended(&mut self, desk: &mut Desk<'_>, bridge: BridgeId) {
         let State::Flow(running) = &mut self.state else { return };
         if running.playing == Some(bridge) {

@@ -2,7 +2,10 @@
 //!
 //! Legs that were answered at different times, or in different calls, may hear through different workers
 //! and have nothing in common that both send. One of them is then asked to change (a re-INVITE onto a new
-//! port, with the other's formats), and if it refuses, the other one. Neither hears anything meanwhile.
+//! port, with the other's formats), and if it refuses, the other one. Neither hears anything meanwhile, so
+//! that it may not take for ever.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +18,14 @@ use crate::id::LegId;
 use crate::leg::LegCommand;
 use crate::media::ReadyPort;
 use crate::negotiate;
+use crate::time::Mono;
 
 /// How often one of the two is asked before they count as incompatible.
 const TRIES: u8 = 4;
+
+/// How long they may take to fit. A far end that says nothing, or nothing more, is given up after 32 s
+/// (RFC 3261 §14.1, §9.1); then there is time left to ask the other one.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Who is to talk with the caller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,6 +34,14 @@ pub(super) struct Joining {
     /// Who is asked to change next.
     next: LegId,
     tries: u8,
+    /// When they are given up.
+    until: Mono,
+}
+
+impl Joining {
+    pub fn deadline(&self) -> Mono {
+        self.until
+    }
 }
 
 /// What stands between two legs.
@@ -39,7 +55,8 @@ impl Call {
     /// Lets the caller, who has been answered before, talk with `callee`, who has been too. If one of them
     /// must change for it, `first` is asked first.
     pub(super) fn join(&mut self, desk: &mut Desk<'_>, callee: LegId, first: LegId) {
-        self.state = State::Joining(Joining { callee, next: first, tries: 0 });
+        let until = desk.now + PATIENCE;
+        self.state = State::Joining(Joining { callee, next: first, tries: 0, until });
         self.go_on_joining(desk);
     }
 

@@ -95,6 +95,7 @@ impl Call {
             }
             Far::Flow => {
                 self.feed_again(desk);
+                self.flow_has_caller(desk);
                 self.transfer_completed(desk, None);
             }
         }
@@ -173,6 +174,9 @@ impl Call {
     /// Somebody calls to take the place of one of two who talk, or of one who rings (RFC 3891 §3, seen from the
     /// call).
     pub fn replace(&mut self, desk: &mut Desk<'_>, arrival: Arrival, replaced: LegId) {
+        if !self.may_be_replaced(replaced, &arrival.endpoint) {
+            return arrival.refuse(desk, Cause::BearerNotAuthorized);
+        }
         if self.rings(replaced) {
             return self.pick_up(desk, arrival, replaced);
         }

@@ -292,6 +292,9 @@ impl Call {
             State::Flow(running) if running.deadline().is_some_and(|deadline| deadline <= desk.now) => {
                 self.end(desk, Cause::RecoveryOnTimer, None);
             }
+            State::Joining(joining) if joining.deadline() <= desk.now => {
+                self.join_failed(desk, Cause::RecoveryOnTimer);
+            }
             State::Arriving
             | State::Dialing(_)
             | State::Flow(_)
@@ -306,8 +309,9 @@ impl Call {
         let state = match &self.state {
             State::Dialing(dialing) => Some(dialing.deadline()),
             State::Flow(running) => running.deadline(),
+            State::Joining(joining) => Some(joining.deadline()),
             State::Settling { until, .. } => Some(*until),
-            State::Arriving | State::Joining(_) | State::Talking(_) => None,
+            State::Arriving | State::Talking(_) => None,
         };
         state.into_iter().chain(self.transfer.as_ref().and_then(Transfer::deadline)).min()
     }

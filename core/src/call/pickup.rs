@@ -13,6 +13,21 @@ impl Call {
         matches!(self.state, State::Dialing(_)) && self.branches.iter().any(|branch| branch.id == leg)
     }
 
+    /// Whether `endpoint` may take the place of this leg (RFC 3891 §3, §8): as its own phone, or while it rings as one
+    /// of a pickup group with it.
+    pub(super) fn may_be_replaced(&self, leg: LegId, endpoint: &str) -> bool {
+        let Some(replaced) = self.caller.iter().chain(&self.branches).find(|other| other.id == leg) else {
+            return true; // What it is, is found out next.
+        };
+        let extension = |number: &str| self.site.extensions.get(number);
+        let grouped = || {
+            extension(endpoint)
+                .zip(extension(&replaced.endpoint))
+                .is_some_and(|(one, other)| one.may_pick_up(other))
+        };
+        replaced.endpoint == endpoint || self.rings(leg) && grouped()
+    }
+
     /// `arrival` answers instead of `branch`, which rings (RFC 3891 §3, an early dialog that we began). Both whom it
     /// takes the place of and everybody else who was rung stop ringing, as if one of them had answered.
     pub(super) fn pick_up(&mut self, desk: &mut Desk<'_>, arrival: Arrival, branch: LegId) {

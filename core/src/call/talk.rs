@@ -91,6 +91,9 @@ impl Call {
             && let Some(offer) = leg.pending.take()
         {
             leg.agree(desk, offer, answer, Answer::Theirs);
+            if leg.agreed().is_empty() {
+                return self.nothing_in_common(desk);
+            }
         }
         match &self.state {
             State::Talking(talking) => {
@@ -145,8 +148,9 @@ impl Call {
         let (id, shared) = (leg, self.shared_with_other(leg));
         let Some(leg) = self.leg_mut(leg) else { return };
         let Some(offer) = offer else {
-            // RFC 3261 §14.2: a re-INVITE without offer asks for ours; we repeat what stands.
-            let Some(local) = leg.local.clone() else {
+            // RFC 3261 §14.2: a re-INVITE without offer asks for ours; we repeat what stands, unless another
+            // offer of ours waits for its turn or its answer (RFC 3264 §4).
+            let Some(local) = leg.local.clone().filter(|_| leg.pending.is_none()) else {
                 return leg.command(desk, LegCommand::RefuseModify { cause: Cause::TemporaryFailure });
             };
             let description = Description { direction: Direction::SendRecv, ..local };
@@ -182,16 +186,21 @@ impl Call {
         leg.agree(desk, offer, answer, Answer::Theirs);
         leg.set_held(desk, held);
         if leg.agreed().is_empty() {
-            return match &self.state {
-                State::Joining(_) => self.join_failed(desk, Cause::IncompatibleDestination),
-                State::Arriving
-                | State::Dialing(_)
-                | State::Flow(_)
-                | State::Talking(_)
-                | State::Settling { .. } => self.end(desk, Cause::IncompatibleDestination, None),
-            };
+            return self.nothing_in_common(desk);
         }
         self.fits_now(desk, id);
+    }
+
+    /// An answer took nothing of what we offered: nobody would hear anything.
+    fn nothing_in_common(&mut self, desk: &mut Desk<'_>) {
+        match &self.state {
+            State::Joining(_) => self.join_failed(desk, Cause::IncompatibleDestination),
+            State::Arriving
+            | State::Dialing(_)
+            | State::Flow(_)
+            | State::Talking(_)
+            | State::Settling { .. } => self.end(desk, Cause::IncompatibleDestination, None),
+        }
     }
 
     /// A far end refused our change. Only who brings two legs together asks for one.

@@ -91,6 +91,12 @@ impl Via {
         }
     }
 
+    /// The same, for a Via as it came: what its sender wrote there itself would send our answers to somebody else.
+    pub fn restamp(&mut self, source: SocketAddr) {
+        self.params.remove("received");
+        self.stamp(SocketAddr::new(source.ip().to_canonical(), source.port()));
+    }
+
     /// The sender as it wrote itself: host and port.
     pub fn sent_by(&self) -> String {
         let mut out = String::new();

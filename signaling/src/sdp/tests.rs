@@ -297,6 +297,29 @@ fn the_version_counts_changes() {
     assert_eq!(version(&writer.offer(&ours())), "o=- 77 3 IN IP4 198.51.100.1");
 }
 
+/// RFC 4028 §7.4, RFC 3264 §8: a refresh says what stands, under a version of its own when something else was
+/// said since.
+#[test]
+fn a_refresh_says_what_was_agreed() {
+    let mut writer = SdpWriter::new(ORIGIN);
+    assert_eq!(writer.refresh(), None);
+    let first = writer.offer(&ours());
+    assert_eq!(writer.refresh(), None, "it is not answered");
+    writer.answered();
+    assert_eq!(writer.refresh(), Some(first.clone()));
+    let held = Description { direction: Direction::SendOnly, ..ours() };
+    writer.offer(&held); // It is refused.
+    let again = writer.refresh().unwrap();
+    assert_eq!(version(&again), "o=- 77 3 IN IP4 198.51.100.1");
+    assert_eq!(parse(&again).unwrap().description(), parse(&first).unwrap().description());
+    writer.answered();
+    assert_eq!(writer.refresh(), Some(again));
+    writer.offer(&ours());
+    let answer = writer.answer(&held, &sdp("m=audio 4000 RTP/AVP 8\n"));
+    writer.answered();
+    assert_eq!(writer.refresh(), Some(answer));
+}
+
 fn version(body: &[u8]) -> &str {
     std::str::from_utf8(body).unwrap().lines().find(|line| line.starts_with("o=")).unwrap()
 }

@@ -126,8 +126,7 @@ impl Stack {
         match self.authenticate(now, &request, path, credentials) {
             Err(response) => self.respond(now, tx, *response),
             Ok(account) if self.policy(&account).is_some_and(|policy| !policy.allows(path.transport)) => {
-                let why = format!("Not Over {}", path.transport.via());
-                self.respond(now, tx, Response::to(&request, 403).with_reason(&why));
+                self.respond(now, tx, not_over(&request, path));
             }
             Ok(account) if request.method == Method::Register => {
                 self.register(now, tx, &request, account, path, out);
@@ -189,10 +188,14 @@ impl Stack {
         received(out, id, path.remote, request.clone());
         let tag = request.from().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Some(peer) = leg.dialog(&tag).map(|dialog| dialog.path.remote.ip()) else { return };
-        // The peer of the dialog is known by where it is; anybody else must prove who they are.
-        if peer != path.remote.ip() {
-            let endpoint = leg.endpoint.clone();
+        let Some(known) = leg.dialog(&tag).map(|dialog| dialog.path) else { return };
+        let endpoint = leg.endpoint.clone();
+        if self.policy(&endpoint).is_some_and(|policy| !policy.allows(path.transport)) {
+            return self.respond(now, tx, not_over(&request, path));
+        }
+        // The peer of the dialog is known by its connection, or by its address and port; whoever else comes must prove
+        // who they are, for many can be behind one address (RFC 3261 §22.1).
+        if !known.is_same_peer(path) {
             let response = match self.authenticate(now, &request, path, credentials) {
                 Ok(account) if account == endpoint => None,
                 Ok(_) => Some(self.challenged(now, &request, path, false)),
@@ -389,4 +392,9 @@ impl Stack {
         self.config.identity.capabilities(&mut response);
         response
     }
+}
+
+/// The refusal of what an extension may not send over such a transport.
+fn not_over(request: &Request, path: Path) -> Response {
+    Response::to(request, 403).with_reason(&format!("Not Over {}", path.transport.via()))
 }

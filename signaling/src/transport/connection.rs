@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::flows::{Connection, Outgoing};
 use super::framer::{Frame, Framer, FramingError};
 use super::gate::Admission;
+use super::guard::Glance;
 use super::hub::Hub;
 use super::metrics::Count;
 use super::sink::Class;
@@ -179,7 +180,7 @@ impl Peer<'_> {
         };
         self.hub.metrics.received(self.path.transport).add();
         let arrival = self.hub.arrival(self.path.transport, self.path.remote);
-        let Some(standing) = self.hub.gate.inspect(&message, arrival) else { return true };
+        let Some(standing) = self.hub.gate.inspect(&Glance::of(&message), arrival) else { return true };
         let open = |class| self.hub.sink.is_open(class, arrival.now.mono);
         let (admission, alarm) = self.hub.gate.admit(message, arrival, standing, open);
         self.hub.alarm(alarm);

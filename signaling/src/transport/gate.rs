@@ -9,8 +9,9 @@
 //! The To tag of a stateless answer is a keyed hash of the request, so a retransmission gets the same one and
 //! the ACK to it is known when it comes.
 
+mod shed;
+
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,12 +22,12 @@ use bytes::Bytes;
 use dialtone_core::Now;
 
 use super::budget::Budget;
-use super::guard::{Guard, Standing};
+use super::guard::{Glance, Guard, Standing};
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::sink::Class;
 use super::via::stamp_via;
-use crate::auth::{Accounts, Claim, NonceKey, Throttle, Verdict, challenge, network};
+use crate::auth::{Accounts, Claim, Hex, NonceKey, Throttle, Verdict, challenge, network};
 use crate::message::{Fault, Message, Method, Name, ParseError, Request, Response, Via};
 use crate::wire::{Credentials, Transport, TransportEvent};
 
@@ -129,8 +130,8 @@ impl Gate {
     }
 
     /// Whether a message is worth [`Gate::admit`]; `None` drops it. Allocates nothing.
-    pub(super) fn inspect(&self, message: &[u8], arrival: Arrival) -> Option<Standing> {
-        self.guard.inspect(message, arrival, self.accounts().realm())
+    pub(super) fn inspect(&self, glance: &Glance<'_>, arrival: Arrival) -> Option<Standing> {
+        self.guard.inspect(glance, arrival, self.accounts().realm())
     }
 
     /// Decides about one message. `open` says what the stack takes on. The event, if any, tells of a failure to
@@ -164,34 +165,12 @@ impl Gate {
             return (Admission::Drop, None);
         }
         let demand = Demand::of(&request, standing);
-        if demand.class != Class::Kept && !open(demand.class) {
+        let is_copy = shed::is_copy(request.method.as_str().as_bytes(), standing);
+        if demand.class != Class::Kept && !is_copy && !open(demand.class) {
             let answer = self.shed(&request, demand.class, arrival);
             return (answer.map_or(Admission::Drop, Admission::Answer), None);
         }
         self.authenticate(request, demand, &via, arrival)
-    }
-
-    /// The answer to a new request that the stack has no room for.
-    pub(super) fn shed(&self, request: &Request, class: Class, arrival: Arrival) -> Option<Answer> {
-        match class {
-            Class::Registration => self.metrics.shed_registrations.add(),
-            Class::New => self.metrics.shed.add(),
-            Class::Renewal => self.metrics.shed_renewals.add(),
-            Class::Kept => self.metrics.shed_reserved.add(),
-        }
-        let via = request.via().ok()?;
-        match self.answer(&self.sheds, self.unavailable(request, self.later(request)), via, arrival) {
-            Admission::Answer(answer) => Some(answer),
-            Admission::Deliver { .. } | Admission::Drop => None,
-        }
-    }
-
-    /// When what is refused now may come again (RFC 3261 §20.33): the same for each copy of a request, and another
-    /// for another.
-    fn later(&self, request: &Request) -> Duration {
-        let call_id = request.headers.get(&Name::CallId).unwrap_or_default();
-        let (first, last) = (*self.shed_retry_after.start(), *self.shed_retry_after.end());
-        Duration::from_secs(first + self.spread.hash_one(call_id) % (last.saturating_sub(first) + 1))
     }
 
     /// The answer to a request whose bytes cannot be told apart on a stream; `head` is all that came.
@@ -238,7 +217,7 @@ impl Gate {
         let admission = match proof {
             Proof::Good(Credentials::Good { account, .. }) if !self.has_share(class, &account, arrival) => {
                 self.metrics.account_limited.add();
-                let refusal = self.unavailable(&request, self.later(&request));
+                let refusal = self.unavailable(&request, self.later_for(&request));
                 self.answer(&self.sheds, refusal, via, arrival)
             }
             Proof::Good(credentials) => deliver(class, request, credentials),
@@ -349,12 +328,20 @@ impl Gate {
     }
 
     fn answer(&self, budget: &Budget, response: Response, via: &Via, arrival: Arrival) -> Admission {
-        if !budget.take(&network(arrival.source.ip()), arrival.now.mono) {
-            self.metrics.refusals_suppressed.add();
+        if !self.has_answer(budget, arrival) {
             return Admission::Drop;
         }
         let target = via.response_target(arrival.transport, arrival.source);
         Admission::Answer(Answer { payload: response.to_bytes(), target })
+    }
+
+    /// Whether the sender may have one more stateless answer; takes it.
+    fn has_answer(&self, budget: &Budget, arrival: Arrival) -> bool {
+        let has = budget.take(&network(arrival.source.ip()), arrival.now.mono);
+        if !has {
+            self.metrics.refusals_suppressed.add();
+        }
+        has
     }
 
     /// The To tag of every stateless answer to this request: what an ACK repeats of it, and nothing else.
@@ -362,8 +349,17 @@ impl Gate {
         let call_id = request.headers.get(&Name::CallId).unwrap_or_default();
         let from = request.from().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-        let hash = self.key.derive("tag", &[call_id, from.as_bytes(), &cseq.to_be_bytes()]);
-        hash.hex().to_string().chars().take(20).collect()
+        self.tag_from(call_id, from.as_bytes(), cseq)
+    }
+
+    fn tag_from(&self, call_id: &[u8], from: &[u8], cseq: u32) -> String {
+        let mut tag = self.tag_digits(call_id, from, cseq).to_string();
+        tag.truncate(shed::TAG_LEN);
+        tag
+    }
+
+    fn tag_digits(&self, call_id: &[u8], from: &[u8], cseq: u32) -> Hex {
+        self.key.derive("tag", &[call_id, from, &cseq.to_be_bytes()]).hex()
     }
 
     /// Whether an ACK is for one of our stateless answers.

@@ -95,6 +95,8 @@ metrics! {
     shed_registrations,
     /// Registrations to be renewed refused with 503 because the stack was far behind.
     shed_renewals,
+    /// New requests of any kind dropped without an answer because too many datagrams waited behind them.
+    shed_silently,
     /// Responses and requests inside dialogs dropped because even the reserved share was full.
     shed_reserved,
     /// Stateless answers not sent because their source had had its share.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::flows::Outgoing;
 use super::gate::{Admission, Answer};
+use super::guard::Glance;
 use super::hub::Hub;
 use super::sink::Class;
 use super::stun;
@@ -18,6 +19,9 @@ use crate::wire::{FlowId, Path, Ticket, Transport, TransportEvent};
 
 /// Datagrams read before other tasks get their turn.
 const BATCH: usize = 64;
+/// Datagrams that wait at once, beyond which no more refusals are sent until there are none: what is behind them, a BYE
+/// perhaps, must be read before the socket's buffer is full, and reading costs a third of answering.
+const ANSWERED_IN_A_ROW: usize = 1024;
 /// What the kernel buffers for one socket, bytes: a second of a busy site.
 const SOCKET_BUFFER: usize = 4 << 20;
 
@@ -75,14 +79,20 @@ impl UdpPort {
 pub(super) async fn receive(hub: Arc<Hub>, index: usize) {
     let Some(port) = hub.udp.get(index) else { return };
     let mut buffer = vec![0; usize::from(u16::MAX) + 1].into_boxed_slice();
+    let mut in_a_row = 0_usize;
     let read = async {
         while port.socket.readable().await.is_ok() {
             for _ in 0..BATCH {
                 match port.socket.try_recv_from(&mut buffer) {
                     Ok((len, source)) => {
-                        receive_one(&hub, port, buffer.get(..len).unwrap_or_default(), source);
+                        in_a_row = in_a_row.saturating_add(1);
+                        let datagram = buffer.get(..len).unwrap_or_default();
+                        receive_one(&hub, port, datagram, source, in_a_row > ANSWERED_IN_A_ROW);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        in_a_row = 0;
+                        break;
+                    }
                     // An error that the network reported about an earlier datagram.
                     Err(error) => tracing::debug!(%error, "datagram not received"),
                 }
@@ -113,7 +123,7 @@ pub(super) async fn send_late(hub: Arc<Hub>, index: usize, mut late: Late) {
     }
 }
 
-fn receive_one(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr) {
+fn receive_one(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr, hurried: bool) {
     hub.metrics.udp_received.add();
     let arrival = hub.arrival(Transport::Udp, source);
     match Kind::of(datagram) {
@@ -122,8 +132,14 @@ fn receive_one(hub: &Hub, port: &UdpPort, datagram: &[u8], source: SocketAddr) {
         Kind::Junk => return hub.metrics.junk.add(),
         Kind::Sip => {}
     }
-    let Some(standing) = hub.gate.inspect(datagram, arrival) else { return };
+    let glance = Glance::of(datagram);
+    let Some(standing) = hub.gate.inspect(&glance, arrival) else { return };
     let open = |class| hub.sink.is_open(class, arrival.now.mono);
+    match hub.gate.turn_away(&glance, standing, datagram, arrival, open, hurried) {
+        Some(Admission::Answer(answer)) => return send_answer(hub, port, answer),
+        Some(Admission::Deliver { .. } | Admission::Drop) => return,
+        None => {}
+    }
     let (admission, alarm) = hub.gate.admit(Bytes::copy_from_slice(datagram), arrival, standing, open);
     hub.alarm(alarm);
     match admission {

@@ -11,8 +11,7 @@ use crate::message::{HeaderError, Headers, Name, Via};
 /// The topmost Via is missing or malformed.
 pub fn stamp_via(headers: &mut Headers, source: SocketAddr) -> Result<Via, HeaderError> {
     let mut via = headers.via()?.clone();
-    via.params.remove("received");
-    via.stamp(SocketAddr::new(source.ip().to_canonical(), source.port()));
+    via.restamp(source);
     headers.set_top(&Name::Via, &via);
     Ok(via)
 }

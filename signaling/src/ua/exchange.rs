@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  theirs: ──▶ Asked ──accept──▶ 200     ours: ask ──▶ Sent ──2xx──▶ done
-//!               └──refuse──▶ 488 …               ▲       │ 491, 500, 503, busy
-//!                                                └─────Later
+//!               └──refuse──▶ 488 …               ▲      │ │ 491, 500, 503, busy
+//!                                                └─Later┘ └──1xx, and then nothing──▶ CANCEL
 //! ```
 //!
 //! One of each at a time; who breaks that is told 491 when our offer is open, and 500 when its own is.
@@ -14,6 +14,7 @@ mod theirs;
 
 use dialtone_core::{Description, Mono};
 
+pub(crate) use self::theirs::change_refusal;
 use super::Desk;
 use crate::message::{Method, Request};
 use crate::transaction::TxId;
@@ -38,9 +39,29 @@ pub(crate) enum Wish {
 /// A request of ours.
 enum Asking {
     /// On its way.
-    Sent { tx: TxId, method: Method, wish: Wish, tries: u32 },
+    Sent { tx: TxId, method: Method, wish: Wish, tries: u32, patience: Patience },
     /// It is sent then.
     Later { wish: Wish, at: Mono, tries: u32 },
+}
+
+/// How long a final answer may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// As long as the transaction gives it: nothing has come, or it is no INVITE.
+    Transaction,
+    /// A provisional answer came, after which the transaction of an INVITE waits for ever; until then.
+    Until(Mono),
+    /// It was cancelled; until then (RFC 3261 §9.1).
+    Cancelled(Mono),
+}
+
+impl Patience {
+    fn deadline(self) -> Option<Mono> {
+        match self {
+            Patience::Transaction => None,
+            Patience::Until(at) | Patience::Cancelled(at) => Some(at),
+        }
+    }
 }
 
 /// See the module.
@@ -76,7 +97,8 @@ impl Exchange {
     pub fn deadline(&self) -> Option<Mono> {
         match &self.asking {
             Some(Asking::Later { at, .. }) => Some(*at),
-            Some(Asking::Sent { .. }) | None => None,
+            Some(Asking::Sent { patience, .. }) => patience.deadline(),
+            None => None,
         }
     }
 

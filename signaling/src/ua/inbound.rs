@@ -11,7 +11,7 @@ use super::dialog::Dialog;
 use super::exchange::{Asked, Wish};
 use super::leg::{Body, Leg, State, refusal};
 use super::policy::{CallPolicy, Reliability, understands};
-use super::reliable::{Due, RAck, Sender};
+use super::reliable::{self, Due, RAck, Sender};
 use super::session::Session;
 use super::timers::{SessionTimer, Terms};
 use crate::message::{Headers, Name, Request, Response};
@@ -23,7 +23,7 @@ use crate::transaction::TxId;
 enum Described {
     /// No reliable answer has carried one.
     No,
-    /// One has, and was not acknowledged.
+    /// One has or will, as soon as those before it are acknowledged, and was not acknowledged.
     Sent,
     /// They have it, and when it was an offer we have its answer.
     Agreed,
@@ -212,7 +212,8 @@ impl Leg {
         if described {
             offered.described = Described::Sent;
         }
-        if let Some(response) = sender.send(desk.now.mono, desk.tx.timing(), response) {
+        let answer = reliable::Provisional { response, describes: described };
+        if let Some(response) = sender.send(desk.now.mono, desk.tx.timing(), answer) {
             desk.respond(tx, &response);
         }
     }
@@ -225,16 +226,20 @@ impl Leg {
             State::Up(session) => session.sender.as_mut(),
             State::Calling(_) | State::Gone => None,
         };
-        let known = rack.is_some_and(|rack| sender.is_some_and(|sender| sender.acknowledge(rack)));
-        if !known {
+        let acknowledged = rack.and_then(|rack| sender?.acknowledge(rack));
+        let Some(describes) = acknowledged else {
             return self.reply(desk, tx, &request, if rack.is_some() { 481 } else { 400 });
-        }
+        };
         let State::Offered(offered) = &mut self.state else { return self.reply(desk, tx, &request, 200) };
-        let owes_answer = offered.described == Described::Sent && !offered.has_offer;
-        if offered.described == Described::Sent {
+        let owes_answer = describes && !offered.has_offer;
+        if describes {
             offered.described = Described::Agreed;
         }
-        match (self.read_body(&request.headers, &request.body), owes_answer) {
+        let body = match owes_answer {
+            true => self.read_answer(&request.headers, &request.body),
+            false => self.read_body(&request.headers, &request.body),
+        };
+        match (body, owes_answer) {
             (Body::Audio(description), true) => {
                 self.reply(desk, tx, &request, 200);
                 self.tell(desk, LegEvent::Modified { description });

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dialtone_core::{Description, LegCommand, LegEvent, LegId, Mono, Number};
 
 use super::Desk;
-use super::cause::{reason_value, status_of};
+use super::cause::reason_value;
 use super::dialog::Dialog;
 use super::exchange::Exchange;
 use super::inbound::Offered;
@@ -140,7 +140,7 @@ impl Leg {
             State::Up(_) => self.expire_up(desk),
             State::Gone => return,
         }
-        self.ask_again(desk);
+        self.expire_change(desk);
     }
 
     /// The dialog with whoever has this tag.
@@ -214,6 +214,15 @@ impl Leg {
         }
     }
 
+    /// The same of a message that answers our offer: with a description, that offer stands.
+    pub fn read_answer(&mut self, headers: &Headers, body: &message::Body) -> Body {
+        let body = self.read_body(headers, body);
+        if let Body::Audio(_) = body {
+            self.sdp.answered();
+        }
+        body
+    }
+
     /// Puts our answer to their last offer, or our offer when there was none, into a message.
     pub fn write_answer(&mut self, desk: &Desk<'_>, path: Path, local: &Description, answers: bool) -> Bytes {
         let shown = desk.identity.described(local, path);
@@ -267,7 +276,7 @@ impl Leg {
 /// An answer that refuses, with its Reason (RFC 3326, RFC 6432).
 pub(crate) fn refusal(mut response: Response, cause: dialtone_core::Cause) -> Response {
     response.headers.push(Name::Reason, reason_value(cause));
-    if status_of(cause) == 503 {
+    if response.status == 503 {
         response.headers.push(Name::RetryAfter, "5");
     }
     response

@@ -171,7 +171,7 @@ impl Leg {
             (422, Cancel::No) if calling.raises < RAISES_MAX && calling.ask.raise(&response.headers) => {
                 self.invite_again(desk);
             }
-            (301 | 302 | 305, Cancel::No) => {
+            (300..=302 | 305, Cancel::No) => {
                 let path = calling.path;
                 self.redirected(desk, path, &response);
             }
@@ -270,7 +270,7 @@ impl Leg {
         if settled {
             return None; // RFC 3261 §13.2.1: one answer counts, and it came.
         }
-        let description = match self.read_body(&response.headers, &response.body) {
+        let description = match self.read_answer(&response.headers, &response.body) {
             Body::Audio(description) => description,
             // Early media that cannot be used is no reason to give the call up.
             Body::Empty | Body::Unusable(..) => return None,
@@ -297,9 +297,9 @@ impl Leg {
             dialog.confirm(&fork.dialog);
         }
         self.peer.heed(&response.headers);
-        let body = match self.read_body(&response.headers, &response.body) {
-            _ if mine.as_ref().is_some_and(|fork| fork.settled) => Body::Empty,
-            other => other,
+        let body = match mine.as_ref().is_some_and(|fork| fork.settled) {
+            true => Body::Empty,
+            false => self.read_answer(&response.headers, &response.body),
         };
         let connected = self.asserts.trusted.then(|| asserted(&response.headers)).flatten();
         let private = is_private(&response.headers);

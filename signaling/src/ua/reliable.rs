@@ -15,7 +15,8 @@ use dialtone_core::Mono;
 use crate::message::{CSeq, Headers, Method, Name, Response};
 use crate::transaction::Timing;
 
-/// Provisional answers that wait for the PRACK of an earlier one; when there are more, the last gives way.
+/// Provisional answers that wait for the PRACK of an earlier one; when there are more, the last gives way
+/// that carries no description.
 const QUEUE_MAX: usize = 8;
 
 /// What a PRACK acknowledges (RFC 3262 §7.2).
@@ -47,9 +48,17 @@ fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| digits && *number > 0)
 }
 
+/// A provisional answer, and whether it carries our description.
+#[derive(Clone)]
+pub(crate) struct Provisional {
+    pub response: Response,
+    pub describes: bool,
+}
+
 /// A provisional answer on its way.
 struct Outstanding {
     rseq: u32,
+    describes: bool,
     response: Response,
     /// `None` once the INVITE has its final answer.
     repeat: Option<Repeat>,
@@ -76,7 +85,7 @@ pub(crate) struct Sender {
     next: u32,
     cseq: u32,
     outstanding: Option<Box<Outstanding>>,
-    queue: VecDeque<Response>,
+    queue: VecDeque<Provisional>,
 }
 
 impl Sender {
@@ -87,20 +96,24 @@ impl Sender {
 
     /// Takes a provisional answer; gives what is to be sent now. A second one waits for the PRACK of the
     /// first.
-    pub fn send(&mut self, now: Mono, timing: Timing, mut response: Response) -> Option<Response> {
+    pub fn send(&mut self, now: Mono, timing: Timing, answer: Provisional) -> Option<Response> {
         if self.outstanding.is_some() {
-            if self.queue.len() == QUEUE_MAX {
-                self.queue.pop_back();
+            if self.queue.len() == QUEUE_MAX
+                && let Some(last) = self.queue.iter().rposition(|waiting| !waiting.describes)
+            {
+                self.queue.remove(last);
             }
-            self.queue.push_back(response);
+            self.queue.push_back(answer);
             return None;
         }
+        let Provisional { mut response, describes } = answer;
         let rseq = self.next;
         self.next = self.next.wrapping_add(1).max(1);
         response.headers.push(Name::Require, "100rel");
         response.headers.push(Name::RSeq, rseq.to_string());
         self.outstanding = Some(Box::new(Outstanding {
             rseq,
+            describes,
             response: response.clone(),
             repeat: Some(Repeat {
                 at: now + timing.t1,
@@ -111,16 +124,16 @@ impl Sender {
         Some(response)
     }
 
-    /// A PRACK; false when it acknowledges nothing that waits.
-    pub fn acknowledge(&mut self, rack: RAck) -> bool {
+    /// A PRACK; whether what it acknowledges carried our description, `None` when it acknowledges nothing that waits.
+    pub fn acknowledge(&mut self, rack: RAck) -> Option<bool> {
         let cseq = self.cseq;
-        self.outstanding.take_if(|out| RAck { rseq: out.rseq, cseq } == rack).is_some()
+        self.outstanding.take_if(|out| RAck { rseq: out.rseq, cseq } == rack).map(|out| out.describes)
     }
 
     /// What waited for the PRACK that came; gives what is to be sent now.
     pub fn go_on(&mut self, now: Mono, timing: Timing) -> Option<Response> {
-        let response = self.queue.pop_front()?;
-        self.send(now, timing, response)
+        let next = self.queue.pop_front()?;
+        self.send(now, timing, next)
     }
 
     /// A final answer is sent: nothing is repeated any more, and what waited is not said, but a PRACK may
@@ -205,9 +218,14 @@ mod tests {
     fn a_sender_repeats_and_gives_up_and_what_waits_is_bounded() {
         let timing = Timing::default();
         let mut sender = Sender::new(7, 0);
-        let ringing = || Response::to(&Request::new(Method::Invite, "sip:a@b"), 180);
+        let answer = |describes| Provisional {
+            response: Response::to(&Request::new(Method::Invite, "sip:a@b"), 180),
+            describes,
+        };
+        let ringing = || answer(false);
         let first = sender.send(Mono::ZERO, timing, ringing()).unwrap();
         assert_eq!(rseq(&first), Some(1));
+        assert!(sender.send(Mono::ZERO, timing, answer(true)).is_none());
         for _ in 0..20 {
             assert!(sender.send(Mono::ZERO, timing, ringing()).is_none());
         }
@@ -222,16 +240,15 @@ mod tests {
             at.push(due.as_nanos() / 1_000_000);
         }
         assert_eq!(at, [500, 1500, 3500, 7500, 15_500, 31_500]);
-        assert!(
-            !sender.acknowledge(RAck { rseq: 2, cseq: 7 }) && !sender.acknowledge(RAck { rseq: 1, cseq: 8 })
-        );
-        assert!(sender.acknowledge(RAck { rseq: 1, cseq: 7 }));
-        assert!(!sender.acknowledge(RAck { rseq: 1, cseq: 7 }), "once");
+        let acknowledge = |sender: &mut Sender, rseq, cseq| sender.acknowledge(RAck { rseq, cseq });
+        assert_eq!((acknowledge(&mut sender, 2, 7), acknowledge(&mut sender, 1, 8)), (None, None));
+        assert_eq!(acknowledge(&mut sender, 1, 7), Some(false));
+        assert_eq!(acknowledge(&mut sender, 1, 7), None, "once");
         let second = sender.go_on(Mono::ZERO, timing).unwrap();
         assert_eq!(rseq(&second), Some(2));
         sender.finish();
         assert_eq!(sender.deadline(), None);
-        assert!(sender.acknowledge(RAck { rseq: 2, cseq: 7 }), "also after the final answer");
+        assert_eq!(acknowledge(&mut sender, 2, 7), Some(true), "also after the final answer");
         assert!(sender.go_on(Mono::ZERO, timing).is_none());
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use dialtone_core::{Cause, HungUpBy, LegCommand, LegEvent, LegId, Mono};
 
 use super::Desk;
-use super::cause::{reason_value, status_of};
+use super::cause::reason_value;
 use super::dialog::Dialog;
-use super::exchange::Wish;
+use super::exchange::{Wish, change_refusal};
 use super::leg::{Body, Leg, State};
 use super::reliable::Sender;
 use super::timers::SessionTimer;
@@ -104,7 +104,7 @@ impl Leg {
         match command {
             LegCommand::Modify { offer } => self.ask(desk, Wish::Offer(offer), 0),
             LegCommand::AcceptModify { description } => self.accept_change(desk, &description),
-            LegCommand::RefuseModify { cause } => self.refuse_change(desk, status_of(cause), cause),
+            LegCommand::RefuseModify { cause } => self.refuse_change(desk, change_refusal(cause), cause),
             LegCommand::HangUp { cause } => {
                 self.wanted = false;
                 self.bye(desk, cause);
@@ -173,7 +173,7 @@ impl Leg {
             return self.bye(desk, cause);
         }
         let body =
-            if waiting.offered { self.read_body(&request.headers, &request.body) } else { Body::Empty };
+            if waiting.offered { self.read_answer(&request.headers, &request.body) } else { Body::Empty };
         match (waiting.offered, body, waiting.modifies) {
             (true, Body::Audio(description), true) => self.tell(desk, LegEvent::Modified { description }),
             (true, Body::Audio(description), false) => {

@@ -1,7 +1,7 @@
 //! Session timers: RFC 4028. A session that nobody refreshes ends.
 //!
 //! ```text
-//!  refreshed ──interval/2──▶ refresh, if it is ours to do
+//!  refreshed ──interval/2──▶ refresh, if it is ours to do ──refused──▶ again, at half of what is left
 //!      │
 //!      └──interval − min(32 s, interval/3)──▶ BYE, if the far end keeps the timer too
 //! ```
@@ -39,6 +39,10 @@ const MARGIN: Duration = Duration::from_secs(32);
 
 /// How long a refresh waits when another request is under way.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// The least time between a refresh that is refused and the next one. As each waits for half of what is left,
+/// no interval has thirty of them.
+const AGAIN_MIN: Duration = Duration::from_secs(5);
 
 /// The value of a Session-Expires header (RFC 4028 §4): the interval, and who refreshes if it says so.
 pub(crate) fn session_expires(headers: &Headers) -> Option<(Duration, Option<Refresher>)> {
@@ -149,6 +153,8 @@ pub(crate) struct SessionTimer {
     refresh: Option<Mono>,
     /// When the session is ended unless it is refreshed before.
     end: Option<Mono>,
+    /// Whether the last refresh was an UPDATE that was refused.
+    by_invite: bool,
 }
 
 impl SessionTimer {
@@ -167,7 +173,8 @@ impl SessionTimer {
     }
 
     fn idle(ask: Ask) -> Self {
-        SessionTimer { ask, interval: ask.interval, we_refresh: true, refresh: None, end: None }
+        let (refresh, end) = (None, None);
+        SessionTimer { ask, interval: ask.interval, we_refresh: true, refresh, end, by_invite: false }
     }
 
     /// We have answered a request of theirs with these terms.
@@ -194,12 +201,25 @@ impl SessionTimer {
         self.end = kept.then_some(now + (interval - MARGIN.min(interval / 3)));
     }
 
-    /// The peer said something about our refresh that is no consent: it is there, which is all that we can
-    /// ask of one that does not keep the timer; with one that does, time runs on.
-    pub fn refused(&mut self, now: Mono) {
-        if self.end.is_none() {
-            self.refresh = Some(now + self.interval / 2);
-        }
+    /// The peer said something about our refresh, an UPDATE or a re-INVITE, that is no consent: it is there,
+    /// which is all that we can ask of one that does not keep the timer. With one that does, time runs on, and
+    /// it is asked again when half of what is left has passed, or as long as it wants us to wait when that is
+    /// more, the other way when it allows both. Only silence, 408 and 481 end a session at once (RFC 4028 §10).
+    pub fn refused(&mut self, now: Mono, update: bool, wait: Option<Duration>) {
+        self.by_invite = update;
+        self.refresh = match self.end {
+            None => Some(now + self.interval / 2),
+            Some(end) => {
+                let half = end.since(now) / 2;
+                let wanted = wait.map(|wait| now + wait).filter(|at| *at < end);
+                (half >= AGAIN_MIN).then_some(wanted.map_or(now + half, |at| at.max(now + half)))
+            }
+        };
+    }
+
+    /// Whether the next refresh must be a re-INVITE, whatever they allow.
+    pub fn by_invite(&self) -> bool {
+        self.by_invite
     }
 
     /// A 422 to a request of ours; whether it is worth another try.

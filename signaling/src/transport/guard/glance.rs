@@ -3,6 +3,8 @@
 //! A glance decides who is dropped and who is let pass to the parser, never what a message means: whoever writes a
 //! head that looks otherwise here than there gains nothing but to be parsed.
 
+use crate::transport::sink::Class;
+
 /// Bytes of a message that are looked at.
 const HEAD_BYTES: usize = 8192;
 
@@ -94,6 +96,17 @@ impl<'m> Glance<'m> {
     /// Whether it, or what it answers, only asks whether somebody is there.
     pub(super) fn is_ping(&self) -> bool {
         self.method == b"OPTIONS" || self.cseq.ends_with(b"OPTIONS")
+    }
+
+    /// What it seems to be worth when the stack is behind; `known` as in [`super::Standing`].
+    pub(in crate::transport) fn class(&self, known: bool) -> Class {
+        match self.method {
+            b"" | b"ACK" | b"CANCEL" => Class::Kept,
+            b"REGISTER" if known => Class::Renewal,
+            b"REGISTER" => Class::Registration,
+            _ if has(self.to, b"tag=") => Class::Kept,
+            _ => Class::New,
+        }
     }
 
     /// Whether it begins something and proves nothing. An ACK and a CANCEL cannot be challenged (RFC 3261 §22.1), and

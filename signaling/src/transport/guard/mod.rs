@@ -126,12 +126,11 @@ impl Guard {
     }
 
     /// Whether a message is worth parsing; `None` drops it. Allocates nothing.
-    pub(super) fn inspect(&self, message: &[u8], arrival: Arrival, realm: &str) -> Option<Standing> {
+    pub(super) fn inspect(&self, glance: &Glance<'_>, arrival: Arrival, realm: &str) -> Option<Standing> {
         let (source, now) = (network_of(arrival.source.ip()), arrival.now.mono);
         let within = arrival.transport.is_reliable() || self.arrivals.take(&source, now);
-        let glance = Glance::of(message);
         let known = self.known.contains(glance.call_id, source, now);
-        if !within && !known && !self.shows_nonce(&glance, arrival, realm) {
+        if !within && !known && !self.shows_nonce(glance, arrival, realm) {
             self.metrics.flooded.add();
             self.log.note(Event::Flood, arrival, "");
             return None;
@@ -148,7 +147,7 @@ impl Guard {
                 self.metrics.silenced_messages.add();
                 return None;
             }
-            if self.is_scanner(&glance) {
+            if self.is_scanner(glance) {
                 self.metrics.scanners.add();
                 self.log.note(Event::Scanner, arrival, "");
                 return None;

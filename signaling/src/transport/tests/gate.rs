@@ -8,7 +8,7 @@ use super::world::{Hands, accounts};
 use crate::auth::NonceKey;
 use crate::message::{Message, Name, Response};
 use crate::transport::gate::{Admission, Arrival, Gate};
-use crate::transport::{Class, Limits, Metrics};
+use crate::transport::{Class, Glance, Limits, Metrics};
 use crate::wire::{Credentials, Transport, TransportEvent};
 
 pub(super) fn gate(limits: &Limits) -> Gate {
@@ -27,7 +27,7 @@ pub(super) fn decide(
     arrival: Arrival,
 ) -> (Admission, Option<TransportEvent>) {
     let message = message.into();
-    match gate.inspect(&message, arrival) {
+    match gate.inspect(&Glance::of(&message), arrival) {
         Some(standing) => gate.admit(message, arrival, standing, |_| true),
         None => (Admission::Drop, None),
     }
@@ -194,7 +194,7 @@ fn retry_after(response: &Response) -> u64 {
 fn a_stack_that_is_behind_takes_what_goes_on() {
     let gate = gate(&Limits::default());
     let shut = |text: String| {
-        let standing = gate.inspect(text.as_bytes(), arrival(Transport::Udp)).unwrap();
+        let standing = gate.inspect(&Glance::of(text.as_bytes()), arrival(Transport::Udp)).unwrap();
         gate.admit(text.into(), arrival(Transport::Udp), standing, |_| false).0
     };
     let call = |method, to_tag, call_id: u32| Text {

@@ -5,6 +5,7 @@ mod gate;
 mod guard;
 mod identity;
 mod phone;
+mod shed;
 mod streams;
 mod tls;
 mod udp;

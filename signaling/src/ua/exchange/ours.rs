@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use dialtone_core::{Cause, HungUpBy, LegEvent};
+use dialtone_core::{Cause, HungUpBy, LegEvent, Mono};
 
 use super::super::Desk;
-use super::super::cause::cause_of;
+use super::super::cause::{cause_of, reason_value};
 use super::super::leg::{Body, Leg, State};
-use super::{Asking, Wish};
+use super::{Asking, Patience, Wish};
 use crate::message::{Method, Name, Response};
 use crate::sdp::CONTENT_TYPE;
 use crate::transaction::TxId;
@@ -16,7 +16,7 @@ use crate::transaction::TxId;
 const TRIES_MAX: u32 = 5;
 
 /// The longest time that a peer may ask us to wait before the next try (RFC 3261 §14.2).
-const RETRY_AFTER_MAX: u32 = 10;
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
 impl Leg {
     /// Asks for a change, or refreshes the session: by re-INVITE once the call is answered, by UPDATE before
@@ -26,6 +26,7 @@ impl Leg {
             self.exchange.next = Some(offer.clone());
             return;
         }
+        self.displace(desk, &wish);
         match self.method_for(&wish) {
             Some(method) => self.send_change(desk, method, wish, tries),
             None if self.is_answered_soon() => {
@@ -37,13 +38,24 @@ impl Leg {
         }
     }
 
+    /// A refresh that waits gives way to a change, which refreshes as well if it is granted.
+    fn displace(&mut self, desk: &Desk<'_>, wish: &Wish) {
+        let displaced = |asking: &mut Asking| matches!(asking, Asking::Later { wish: Wish::Refresh, .. });
+        if matches!(wish, Wish::Offer(_))
+            && self.exchange.asking.take_if(displaced).is_some()
+            && let Some(timer) = self.timer()
+        {
+            timer.later(desk.now.mono);
+        }
+    }
+
     /// How a wish can be sent now.
     fn method_for(&mut self, wish: &Wish) -> Option<Method> {
         let undecided = self.exchange.asked.is_some();
         let updates = self.peer.updates.then_some(Method::Update);
         match &mut self.state {
             State::Up(session) if session.is_quiet() && !undecided => match wish {
-                Wish::Refresh => updates.or(Some(Method::Invite)),
+                Wish::Refresh => updates.filter(|_| !session.timer.by_invite()).or(Some(Method::Invite)),
                 Wish::Offer(_) => Some(Method::Invite),
             },
             State::Offered(offered) if offered.is_agreed() && !offered.is_accepted() && !undecided => updates,
@@ -78,7 +90,7 @@ impl Leg {
         let (path, target) = (dialog.path, dialog.target.clone());
         let body = match &wish {
             Wish::Offer(offer) => Some(self.sdp.offer(&desk.identity.described(offer, path))),
-            Wish::Refresh if method == Method::Invite => self.sdp.last().cloned(),
+            Wish::Refresh if method == Method::Invite => self.sdp.refresh(),
             Wish::Refresh => None,
         };
         request.headers.push(Name::Contact, self.contact(desk, path, &target));
@@ -91,13 +103,14 @@ impl Leg {
             request.set_body(CONTENT_TYPE, body);
         }
         let tx = desk.tx.send(desk.now.mono, request, path, Some(self.id), desk.tx_out);
-        self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries: tries + 1 });
+        let patience = Patience::Transaction;
+        self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries: tries + 1, patience });
     }
 
     /// The far end says something about our change.
     pub(crate) fn change_answered(&mut self, desk: &mut Desk<'_>, tx: TxId, response: &Response) {
         if response.is_provisional() {
-            return;
+            return self.change_progresses(desk);
         }
         let Some(Asking::Sent { method, wish, tries, .. }) = self.exchange.asking.take() else { return };
         let now = desk.now.mono;
@@ -121,7 +134,7 @@ impl Leg {
                 return self.exchange.later(wish, now + Duration::from_millis(u64::from(steps) * 10), tries);
             }
             500 | 503 if tries < TRIES_MAX => {
-                if let Some(wait) = retry_after(response) {
+                if let Some(wait) = retry_after(response).filter(|wait| *wait <= RETRY_AFTER_MAX) {
                     return self.exchange.later(wish, now + wait.max(desk.tx.timing().t1), tries);
                 }
             }
@@ -133,7 +146,16 @@ impl Leg {
             self.bye(desk, cause);
             return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
         }
-        self.change_refused(desk, &wish, cause);
+        self.change_refused(desk, &method, &wish, (cause, retry_after(response)));
+    }
+
+    /// They are at it.
+    fn change_progresses(&mut self, desk: &Desk<'_>) {
+        if let Some(Asking::Sent { method: Method::Invite, patience, .. }) = &mut self.exchange.asking
+            && !matches!(patience, Patience::Cancelled(_))
+        {
+            *patience = Patience::Until(desk.now.mono + desk.tx.timing().patience());
+        }
     }
 
     fn change_granted(
@@ -158,7 +180,14 @@ impl Leg {
                 session.acknowledge(desk, id, tx, cseq);
             }
         }
-        match (self.read_body(&response.headers, &response.body), wish) {
+        let refreshes = matches!(wish, Wish::Refresh);
+        let body = match refreshes && *method == Method::Update {
+            true => Body::Empty, // It offered nothing.
+            false => self.read_answer(&response.headers, &response.body),
+        };
+        match (body, wish) {
+            // How they take what stands: what calls wait for is the answer to what comes next (RFC 3264 §4).
+            (Body::Audio(_), Wish::Refresh) if self.exchange.next.is_some() => {}
             (Body::Audio(description), _) => {
                 if let State::Calling(calling) = &mut self.state
                     && let Some(fork) = calling.forks.heard()
@@ -175,13 +204,18 @@ impl Leg {
         self.ask_next(desk);
     }
 
-    fn change_refused(&mut self, desk: &mut Desk<'_>, wish: &Wish, cause: Cause) {
-        let now = desk.now.mono;
+    fn change_refused(
+        &mut self,
+        desk: &mut Desk<'_>,
+        method: &Method,
+        wish: &Wish,
+        (cause, wait): (Cause, Option<Duration>),
+    ) {
         match wish {
             Wish::Offer(_) => self.tell(desk, LegEvent::ModifyRefused { cause }),
             Wish::Refresh => {
                 if let Some(timer) = self.timer() {
-                    timer.refused(now);
+                    timer.refused(desk.now.mono, *method == Method::Update, wait);
                 }
             }
         }
@@ -196,13 +230,13 @@ impl Leg {
 
     /// Nobody answered our change.
     pub(crate) fn change_timed_out(&mut self, desk: &mut Desk<'_>, unreachable: bool) {
-        let Some(Asking::Sent { wish, .. }) = self.exchange.asking.take() else { return };
+        let Some(Asking::Sent { method, wish, .. }) = self.exchange.asking.take() else { return };
         let cause = if unreachable { Cause::DestinationOutOfOrder } else { Cause::RecoveryOnTimer };
         if matches!(self.state, State::Up(_)) {
             self.bye(desk, cause);
             return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::System });
         }
-        self.change_refused(desk, &wish, cause);
+        self.change_refused(desk, &method, &wish, (cause, None));
     }
 
     /// Another phone took the call than the one that was asked to change.
@@ -212,20 +246,50 @@ impl Leg {
         }
     }
 
-    /// Sends what waited for its time.
-    pub(crate) fn ask_again(&mut self, desk: &mut Desk<'_>) {
+    /// Sends what waited for its time, and gives up what has taken too long.
+    pub(crate) fn expire_change(&mut self, desk: &mut Desk<'_>) {
         let now = desk.now.mono;
-        let due = |asking: &mut Asking| matches!(asking, Asking::Later { at, .. } if *at <= now);
-        if let Some(Asking::Later { wish, tries, .. }) = self.exchange.asking.take_if(due) {
-            self.ask(desk, wish, tries);
+        if self.exchange.deadline().is_none_or(|at| at > now) {
+            return;
         }
+        match self.exchange.asking.take() {
+            Some(Asking::Later { wish, tries, .. }) => self.ask(desk, wish, tries),
+            Some(Asking::Sent { tx, method, wish, tries, patience }) => {
+                let until = match patience {
+                    Patience::Until(_) => self.cancel_change(desk, tx),
+                    Patience::Transaction | Patience::Cancelled(_) => None,
+                };
+                match until {
+                    Some(until) => {
+                        let patience = Patience::Cancelled(until);
+                        self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries, patience });
+                    }
+                    None => self.give_change_up(desk, tx, &method, &wish),
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Cancels a re-INVITE that has had its provisional answer and nothing since; gives until when its final
+    /// one, most often 487, must come (RFC 3261 §9.1). A 200 that crosses the CANCEL counts.
+    fn cancel_change(&mut self, desk: &mut Desk<'_>, tx: TxId) -> Option<Mono> {
+        let (mut cancel, path) = desk.tx.cancel_request(tx)?;
+        cancel.headers.push(Name::Reason, reason_value(Cause::RecoveryOnTimer));
+        desk.tx.send(desk.now.mono, cancel, path, Some(self.id), desk.tx_out);
+        Some(desk.now.mono + desk.tx.timing().patience() + Duration::from_millis(1))
+    }
+
+    fn give_change_up(&mut self, desk: &mut Desk<'_>, tx: TxId, method: &Method, wish: &Wish) {
+        desk.tx.abandon(tx, desk.tx_out);
+        self.change_refused(desk, method, wish, (Cause::RecoveryOnTimer, None));
     }
 }
 
-/// How long a refusal asks us to wait, if that is not for ever.
+/// How long a refusal asks us to wait.
 fn retry_after(response: &Response) -> Option<Duration> {
     let text = response.headers.text(&Name::RetryAfter)?;
     let digits = text.split(|letter: char| !letter.is_ascii_digit()).next()?;
-    let seconds: u32 = digits.parse().ok().filter(|seconds| *seconds <= RETRY_AFTER_MAX)?;
+    let seconds: u32 = digits.parse().ok()?;
     Some(Duration::from_secs(seconds.into()))
 }

@@ -3,12 +3,18 @@
 use dialtone_core::{Cause, Description, LegEvent};
 
 use super::super::Desk;
+use super::super::cause::status_of;
 use super::super::leg::{Body, Leg, State, refusal};
 use super::Asked;
 use crate::message::{Method, Name, Request, Response};
 use crate::sdp::CONTENT_TYPE;
 use crate::transaction::TxId;
 use crate::wire::Path;
+
+/// The status with which a change is refused: 491 when one of ours is in its way (RFC 3261 §14.2).
+pub(crate) fn change_refusal(cause: Cause) -> u16 {
+    if cause == Cause::TemporaryFailure { 491 } else { status_of(cause) }
+}
 
 impl Leg {
     /// Their re-INVITE (RFC 3261 §14.2).
