@@ -33,6 +33,8 @@ mod identity;
 mod loops;
 #[path = "ladder/losses.rs"]
 mod losses;
+#[path = "ladder/names.rs"]
+mod names;
 #[path = "ladder/nat.rs"]
 mod nat;
 #[path = "ladder/qualify.rs"]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use dialtone_core::Number;
 use serde::{Deserialize, Serialize};
 
+use crate::locate::{Question, Reply};
 use crate::message::{Message, Scheme, Uri};
 
 /// A SIP transport (RFC 3261 §18, RFC 7118).
@@ -161,6 +162,13 @@ pub enum TransportEvent {
     SendFailed {
         /// Which.
         ticket: Ticket,
+    },
+    /// DNS was asked, and said so.
+    LookedUp {
+        /// What.
+        question: Question,
+        /// What it said, or that it could not.
+        reply: Reply,
     },
     /// Somebody failed to prove who they are.
     AuthFailed {

@@ -69,6 +69,7 @@ impl Shell {
         for effect in effects {
             match effect {
                 Effect::Send(transmit) => self.transport.send(transmit),
+                Effect::LookUp(question) => self.transport.look_up(question),
                 Effect::Close(flow) => self.transport.close(flow),
                 Effect::Media(command) => self.media(command),
                 Effect::Publish(event) => self.keep(Kept::Event(Box::new(event))),

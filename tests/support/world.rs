@@ -26,6 +26,7 @@ use dialtone_signaling::wire::{FlowId, Path, Transport, TransportEvent};
 use super::phone::Phone;
 use super::set::Set;
 use super::site;
+use super::zone::Zone;
 
 /// A handle; clones are the same world.
 #[derive(Clone)]
@@ -46,6 +47,7 @@ pub struct Inner {
     /// Ports by how often they were released.
     pub released: HashMap<PortId, u32>,
     pub persist_held: Option<Vec<PersistToken>>,
+    pub zone: Zone,
     measures: bool,
     next_port: u32,
     /// Our tag by branch, or Call-ID, of the INVITE that we answered, and when.
@@ -115,6 +117,7 @@ impl World {
             wire: Vec::new(),
             released: HashMap::new(),
             persist_held: None,
+            zone: Zone::default(),
             measures: options.measures,
             next_port: 1,
             tags: HashMap::new(),
@@ -352,6 +355,7 @@ impl Inner {
                     None => self.inputs.push_back(Input::Sip(SipInput::Persisted(token))),
                 },
                 Effect::Persist { notify: None, .. } => {}
+                Effect::LookUp(question) => self.inputs.extend(self.zone.ask(question)),
                 Effect::Close(flow) => {
                     let event = TransportEvent::FlowDown { flow };
                     self.inputs.push_back(Input::Sip(SipInput::Transport(event)));

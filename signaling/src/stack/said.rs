@@ -14,7 +14,8 @@ impl Stack {
     /// Deals with what transactions said, which may make them say more, until they are silent.
     pub(super) fn settle(&mut self, now: Now, out: &mut Vec<SipOutput>) {
         let mut said = std::mem::take(&mut self.said);
-        while !self.tx_out.is_empty() {
+        while !self.tx_out.is_empty() || !self.seeker.is_silent() {
+            self.sought(now, out);
             std::mem::swap(&mut said, &mut self.tx_out);
             for output in said.drain(..) {
                 self.transaction(now, output, out);
@@ -57,6 +58,7 @@ impl Stack {
                 }
                 self.with_leg(now, leg, out, |leg, desk| leg.answered(desk, tx, response));
             }
+            TxOutput::Undelivered { owner, undelivered } => self.undelivered(now, owner, undelivered),
             TxOutput::Timeout { tx, owner, unreachable } => {
                 let Some(leg) = owner else { return self.questioned(now, tx, None, out) };
                 if self.is_calling(leg, tx) && self.next_way(now, leg, None, out) {

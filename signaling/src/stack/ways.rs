@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Socket;
+use crate::locate::Hop;
 use crate::message::{RawUri, Scheme, Uri};
 use crate::net::Addresses;
 use crate::ua::Identity;
@@ -46,6 +47,12 @@ impl Ways {
             }
             Scheme::Other(_) => false,
         }
+    }
+
+    /// Where a URI leads whose host is a name, and not ours. A flow is the only way to a contact that says ob
+    /// (RFC 5626 §4.3).
+    pub fn hop(&self, identity: &Identity, peer: Path, uri: &Uri) -> Option<Hop> {
+        Hop::of(uri).filter(|_| !uri.params.has("ob") && !self.serves(identity, peer, uri))
     }
 
     /// Whether what a path names still is what it was when the path was learned.

@@ -11,6 +11,8 @@
 //!
 //! The ACK to a refusal is made here (§17.1.1.3); the ACK to a 2xx is the dialog's.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dialtone_core::Mono;
 use serde::{Deserialize, Serialize};
@@ -159,6 +161,11 @@ impl InviteClient {
         }
     }
 
+    /// Another way is wanted when nobody answers for so long (RFC 3263 §4.3).
+    pub fn hurry(&mut self, now: Mono, patience: Duration) {
+        self.timers.leave_after(now, patience.min(self.timing.patience()));
+    }
+
     /// Whether the peer owes a final answer.
     pub fn waits(&self) -> bool {
         matches!(self.state, State::Calling | State::Proceeding)
@@ -166,6 +173,14 @@ impl InviteClient {
 
     pub fn deadline(&self) -> Option<Mono> {
         self.timers.next()
+    }
+
+    /// Nobody waits for its answer any more, and one that comes is acknowledged all the same.
+    pub fn dismiss(&mut self, now: Mono) {
+        if self.waits() {
+            self.timers = Timers::default();
+            self.timers.leave_after(now, self.timing.patience());
+        }
     }
 
     /// Gives it up without telling anybody.

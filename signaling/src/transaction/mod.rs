@@ -5,10 +5,12 @@
 //! 2xx or its ACK, which are end to end and belong to the dialog.
 
 mod client;
+mod errand;
 mod invite_client;
 mod invite_server;
 mod key;
 mod output;
+mod sending;
 mod server;
 mod table;
 #[cfg(test)]
@@ -16,7 +18,7 @@ mod tests;
 mod timing;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,9 +26,8 @@ use bytes::Bytes;
 use dialtone_core::{IdMap, LegId, Mono, TextMap};
 use serde::{Deserialize, Serialize};
 
-use self::client::Client;
+pub use self::errand::{Course, Errand, Failure, Undelivered};
 pub(crate) use self::invite_client::Answerer;
-use self::invite_client::InviteClient;
 use self::invite_server::InviteServer;
 pub(crate) use self::key::Lookup;
 pub use self::output::TxOutput;
@@ -72,6 +73,8 @@ pub struct Transactions {
     deadlines: BinaryHeap<Reverse<(Mono, TxId)>>,
     /// What the machine that is being driven asks for; empty between calls.
     actions: Vec<Action>,
+    /// Requests of ours that have no way at the moment, and their names.
+    held: HashSet<TxId>,
     /// Requests that were refused because the table was full.
     refused: u64,
 }
@@ -90,6 +93,7 @@ impl Transactions {
             servers: TextMap::with_capacity_and_hasher(room, Default::default()),
             deadlines: BinaryHeap::with_capacity(room),
             actions: Vec::new(),
+            held: HashSet::new(),
             refused: 0,
         }
     }
@@ -178,27 +182,6 @@ impl Transactions {
         });
     }
 
-    /// Sends a request. Its topmost Via must carry a branch of ours that was never used before.
-    pub fn send(
-        &mut self,
-        now: Mono,
-        request: Request,
-        path: Path,
-        owner: Option<LegId>,
-        out: &mut Vec<TxOutput>,
-    ) -> TxId {
-        let key = Key::Client(Lookup::client(&request).map(|key| key.share()));
-        let reliable = path.transport.is_reliable();
-        let machine = if request.method == Method::Invite {
-            Machine::InviteClient(InviteClient::start(now, self.timing, reliable, request, &mut self.actions))
-        } else {
-            Machine::Client(Client::start(now, self.timing, reliable, &request, &mut self.actions))
-        };
-        let tx = self.add(machine, path, owner, key);
-        self.started(tx, out);
-        tx
-    }
-
     /// Whether a request with this key repeats one that has its transaction.
     pub(crate) fn knows(&self, key: &Lookup) -> bool {
         self.servers.contains_key(&**key)
@@ -280,6 +263,15 @@ impl Transactions {
         }
     }
 
+    /// Whoever sent this INVITE is gone: it is not repeated any more, and its answer is acknowledged until the peer can
+    /// have none left (RFC 3261 §17.1.1.3).
+    pub fn dismiss(&mut self, now: Mono, invite: TxId, out: &mut Vec<TxOutput>) {
+        self.drive(invite, out, |machine, _| match machine {
+            Machine::InviteClient(client) => client.dismiss(now),
+            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {}
+        });
+    }
+
     /// Gives up an INVITE of ours; late answers are dropped.
     pub fn abandon(&mut self, invite: TxId, out: &mut Vec<TxOutput>) {
         self.drive(invite, out, |machine, actions| match machine {
@@ -356,7 +348,9 @@ impl Transactions {
         } else {
             Machine::Server(Server::start(self.timing, reliable))
         };
-        self.add(machine, response_path(request, path), None, Key::Server(key.share()))
+        let tx = self.new_id();
+        self.add(tx, machine, response_path(request, path), None, Key::Server(key.share()), None);
+        tx
     }
 
     fn is_accepted(&self, tx: TxId) -> bool {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use dialtone_core::LegId;
 
-use super::TxId;
+use super::{TxId, Undelivered};
 use crate::message::{Message, Request, Response};
 use crate::wire::{Credentials, Path, Transmit};
 
@@ -68,6 +68,14 @@ pub enum TxOutput {
         owner: Option<LegId>,
         /// The answer.
         response: Response,
+    },
+    /// A request to somebody who is known by name came to nothing by one way, or has none yet. Its transaction goes on
+    /// by another, or is over.
+    Undelivered {
+        /// The leg that it serves.
+        owner: Option<LegId>,
+        /// It.
+        undelivered: Box<Undelivered>,
     },
     /// A client transaction ended without a final answer.
     Timeout {

@@ -13,7 +13,8 @@ use crate::message::{
     Uri, Value, push_number, tagged,
 };
 use crate::stack::Ways;
-use crate::wire::{Path, Transport};
+use crate::transaction::Course;
+use crate::wire::{FlowId, Path, Transport};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -146,6 +147,18 @@ impl Dialog {
         if self.routes.is_empty() {
             self.path = ways.still(self.path, &self.target);
         }
+    }
+
+    /// Which way its next request takes, and where to when that leads nowhere: the way that the peer's own messages
+    /// come while it stands, then where the name of the nearest proxy, or of the peer, leads (RFC 3263 §4).
+    pub fn course(&self, ways: &Ways, identity: &Identity) -> Course {
+        let nearest = match self.routes.first() {
+            Some(route) => ways.hop(identity, self.path, &route.uri),
+            None => self.target.parse().ok().and_then(|target| ways.hop(identity, self.path, &target)),
+        };
+        let hop = nearest.filter(|_| !self.at_source);
+        let stands = self.path.flow == FlowId(0) || ways.stands(self.path);
+        Course { path: self.path, known: stands || hop.is_none(), hop, fallback: None }
     }
 
     /// Becomes the dialog of another fork of the same INVITE.

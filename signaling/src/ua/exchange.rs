@@ -106,7 +106,7 @@ impl Exchange {
     pub fn stop(&mut self, desk: &mut Desk<'_>) {
         self.next = None;
         if let Some(Asking::Sent { tx, .. }) = self.asking.take() {
-            desk.tx.abandon(tx, desk.tx_out);
+            desk.tx.dismiss(desk.now.mono, tx, desk.tx_out);
         }
     }
 

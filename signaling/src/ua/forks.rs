@@ -104,5 +104,6 @@ pub(crate) fn end_fork(
     desk.transmit(fork.path, ack.to_bytes(), Some(owner));
     let mut bye = fork.request(Method::Bye, desk.identity, desk.tokens);
     bye.headers.push(Name::Reason, reason_value(Cause::AnsweredElsewhere));
-    desk.tx.send(desk.now.mono, bye, fork.path, Some(owner), desk.tx_out);
+    let course = fork.course(desk.ways, desk.identity);
+    desk.tx.send(desk.now.mono, bye, course, Some(owner), desk.tx_out);
 }

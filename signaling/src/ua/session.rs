@@ -156,7 +156,8 @@ impl Leg {
         session.dialog.look_for(desk.ways);
         let mut bye = session.dialog.request(Method::Bye, desk.identity, desk.tokens);
         bye.headers.push(Name::Reason, reason_value(cause));
-        desk.tx.send(desk.now.mono, bye, session.dialog.path, Some(self.id), desk.tx_out);
+        let course = session.dialog.course(desk.ways, desk.identity);
+        desk.tx.send(desk.now.mono, bye, course, Some(self.id), desk.tx_out);
         desk.remember(&session.dialog);
         self.refers.forget();
     }

@@ -2,6 +2,7 @@
 
 mod clients;
 mod matching;
+mod sending;
 mod servers;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ struct Bench {
     /// Server transactions, in order of arrival.
     asked: Vec<TxId>,
     sent: Vec<Transmit>,
+    undelivered: Vec<Undelivered>,
 }
 
 impl Bench {
@@ -34,7 +36,7 @@ impl Bench {
         };
         let layer = Transactions::new(Timing::default(), limit);
         let (trace, asked, sent) = (Vec::new(), Vec::new(), Vec::new());
-        Bench { layer, now: Mono::ZERO, path, trace, asked, sent }
+        Bench { layer, now: Mono::ZERO, path, trace, asked, sent, undelivered: Vec::new() }
     }
 
     fn send(&mut self, method: &str) -> TxId {
@@ -112,6 +114,10 @@ impl Bench {
                     format!("cancel of {}", if invite.is_some() { "an INVITE" } else { "nothing" })
                 }
                 TxOutput::Response { response, .. } => format!("heard {}", response.status),
+                TxOutput::Undelivered { undelivered, .. } => {
+                    self.undelivered.push(*undelivered);
+                    "undelivered".into()
+                }
                 TxOutput::Timeout { unreachable: true, .. } => "unreachable".into(),
                 TxOutput::Timeout { .. } => "timeout".into(),
                 TxOutput::Seen { .. } => continue,

@@ -124,6 +124,7 @@ async fn an_address_that_is_taken_is_named() {
         tcp: vec![],
         tls: vec![],
         tls_config: None,
+        dns: Default::default(),
         limits: Default::default(),
         key: crate::auth::NonceKey::new([0; 32]),
         clock: crate::transport::Clock::new(dialtone_core::Now::default),

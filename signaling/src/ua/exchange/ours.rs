@@ -88,6 +88,7 @@ impl Leg {
         dialog.look_for(desk.ways);
         let mut request = dialog.request(method.clone(), desk.identity, desk.tokens);
         let (path, target) = (dialog.path, dialog.target.clone());
+        let course = dialog.course(desk.ways, desk.identity);
         let body = match &wish {
             Wish::Offer(offer) => Some(self.sdp.offer(&desk.identity.described(offer, path))),
             Wish::Refresh if method == Method::Invite => self.sdp.refresh(),
@@ -102,7 +103,7 @@ impl Leg {
         if let Some(body) = body {
             request.set_body(CONTENT_TYPE, body);
         }
-        let tx = desk.tx.send(desk.now.mono, request, path, Some(self.id), desk.tx_out);
+        let tx = desk.tx.send(desk.now.mono, request, course, Some(self.id), desk.tx_out);
         let patience = Patience::Transaction;
         self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries: tries + 1, patience });
     }
