@@ -233,12 +233,11 @@ fn a_dialog_stays_on_the_way_that_worked() {
 /// RFC 3261 §26.1: who registers does not have us connect to hosts of others, neither to ask for options nor to call.
 #[test]
 fn nobody_makes_us_connect_to_others() {
-    let elsewhere = "10.0.0.99:6379";
     for (nat, reached) in [(Nat::Auto, 0), (Nat::Never, 1)] {
         let world = with(ReachPolicy { nat, qualify: Duration::from_secs(10), ..ReachPolicy::default() });
-        let victim = world.phone_at("1004", Transport::Tcp, elsewhere);
+        let victim = world.phone_at("1004", Transport::Tcp, "10.0.0.99:6379");
         let bob = world.phone("1002");
-        registers_as(&bob, &format!("<sip:1002@{elsewhere};transport=tcp>"));
+        registers_as(&bob, "<sip:1002@10.0.0.99:6379;transport=tcp>");
         world.advance(30_000);
         let alice = world.registered("1001");
         alice.invite("1002");
