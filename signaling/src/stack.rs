@@ -36,7 +36,7 @@ use crate::auth::{Accounts, NonceKey, NonceWindow};
 use crate::locate::{DnsPolicy, Locator};
 use crate::message::{Message, Name, Request, Response};
 use crate::registrar::{Changes, ContactPolicy, ExpiryPolicy, GruuKey, Probes, ReachPolicy, Registrar};
-use crate::transaction::{Timing, Transactions, TxId, TxOutput};
+use crate::transaction::{Lookup, Timing, Transactions, TxId, TxOutput};
 use crate::ua::{CallPolicy, Desk, Identity, IdentityPolicy, Leg, Reliability, State, Tokens};
 use crate::wire::{FlowId, TransportEvent};
 
@@ -252,11 +252,13 @@ impl Stack {
     fn transport(&mut self, now: Now, event: TransportEvent, out: &mut Vec<SipOutput>) {
         match event {
             TransportEvent::Received { path, message: Message::Request(request), credentials } => {
-                match self.answer_without_memory(now.mono, &request, path) {
+                // Without a Via nobody can be answered.
+                let Some(key) = Lookup::server(&request) else { return };
+                match self.answer_without_memory(now.mono, &request, &key, path) {
                     Some(response) => {
                         self.tx.answer_and_forget(&request, path, response, &mut self.tx_out);
                     }
-                    None => self.tx.request(now.mono, request, path, credentials, &mut self.tx_out),
+                    None => self.tx.request(now.mono, request, &key, path, credentials, &mut self.tx_out),
                 }
             }
             TransportEvent::Received { message: Message::Response(response), .. } => {

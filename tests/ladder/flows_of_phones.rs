@@ -37,6 +37,43 @@ fn two_flows(world: &World) -> [Phone; 2] {
     flows
 }
 
+/// RFC 5626 §4.3: a phone behind a translator is back over another connection, or from another port: its call goes on,
+/// and its end reaches it. While no way is known nobody is called elsewhere, and a refresh does not end the call.
+#[test]
+fn a_call_follows_its_phone_to_another_connection() {
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let world = World::new();
+        let alice = world.registered("1001");
+        let inside = |request: &mut Request| {
+            let contact = format!(
+                "<sip:1002@192.168.1.7:5062;transport={}>;+sip.instance=\"<urn:uuid:7>\"",
+                transport.via().to_ascii_lowercase()
+            );
+            request.headers.set(Name::Contact, contact);
+            let mut via = request.via().unwrap().clone();
+            via.host = std::net::IpAddr::from([192, 168, 1, 7]).into();
+            request.headers.set_top(&Name::Via, via.to_string());
+        };
+        let before = over(&world, transport, 40001);
+        before.register_with(inside);
+        alice.invite("1002");
+        before.answer_at("<sip:1002@192.168.1.7:5062>");
+        alice.ack();
+        before.manual();
+        if transport == Transport::Tcp {
+            world.flow_down(before.path().flow.0);
+            world.advance(900_000);
+            world.send_failed();
+            assert!(alice.in_call(), "the refresh found no way, which says nothing of the phone");
+        }
+        let after = over(&world, transport, 40002);
+        after.register_with(inside);
+        assert_eq!(world.counts().stack.bindings, 2, "it is the same phone");
+        alice.bye();
+        assert_eq!((before.got("BYE").len(), after.got("BYE").len()), (0, 1), "{transport:?}");
+    }
+}
+
 /// RFC 5626 §6: a flow is one binding, known by instance and reg-id whatever its URI and connection.
 #[test]
 fn a_new_connection_takes_the_place_of_its_flow_and_of_no_other() {

@@ -43,6 +43,8 @@ pub struct Hop {
     pub secure: bool,
     /// It names a transport that we do not speak.
     pub unspoken: bool,
+    /// The only host that it may lead to, when who named it is not believed about others.
+    pub within: Option<IpAddr>,
 }
 
 impl Hop {
@@ -62,7 +64,7 @@ impl Hop {
         let host = host.strip_suffix('.').unwrap_or(&host).into();
         let transport = Transport::named_by(uri);
         let unspoken = transport.is_none() && uri.param("transport").is_some();
-        Some(Hop { host, port: uri.port, transport, secure, unspoken })
+        Some(Hop { host, port: uri.port, transport, secure, unspoken, within: None })
     }
 
     /// The address, when maddr names one.

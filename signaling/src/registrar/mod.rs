@@ -247,6 +247,11 @@ impl Registrar {
                 path: asked.path,
                 expires: now + lasts,
             };
+            changes.moved.extend(
+                old.iter()
+                    .filter(|old| !old.path.is_same_peer(binding.path))
+                    .map(|old| (old.path, binding.path)),
+            );
             if old.is_some_and(|old| old.same_place(&binding)) {
                 changes.refreshed(now, endpoint, &binding);
             } else {

@@ -80,7 +80,8 @@ impl Stack {
         // Who is believed is called where the name leads, and anybody else once no way of theirs stands.
         let way_stands = transport == binding.path.transport && stands;
         if let Some(hop) = hop.clone().filter(|_| binding.nat == Nat::Never || !way_stands) {
-            return Some(sought(hop, binding.path, None));
+            let within = (binding.nat != Nat::Never).then(|| binding.path.remote.ip());
+            return Some(sought(Hop { within, ..hop }, binding.path, None));
         }
         if binding.nat == Nat::Never
             && let Some(remote) = transport.address_of(target)
@@ -95,7 +96,11 @@ impl Stack {
         // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
         let remote = match transport.is_reliable() {
             false => next_hop(target, &[], binding.path).remote,
-            true => transport.address_of(target)?,
+            // Only who is believed may have us connect to another host than the one that registered.
+            true => transport.address_of(target).filter(|remote| {
+                binding.nat == Nat::Never
+                    || remote.ip().to_canonical() == binding.path.remote.ip().to_canonical()
+            })?,
         };
         self.ways.to(transport, remote, binding.path.local).map(Course::from)
     }
@@ -126,6 +131,18 @@ impl Stack {
                 self.way_failed(&endpoint, contact, out);
                 self.callers_of(now, contact, out);
             }
+        }
+    }
+
+    /// A phone has left one way for another, and its calls with it: behind a translator there is none else to it
+    /// (RFC 5626 §4.3).
+    pub(super) fn calls_follow(&mut self, endpoint: &str, moved: &[(Path, Path)]) {
+        if moved.is_empty() {
+            return;
+        }
+        // Phones change their way seldom.
+        for leg in self.legs.values_mut().filter(|leg| *leg.endpoint == *endpoint) {
+            moved.iter().for_each(|(from, to)| leg.moves(*from, *to));
         }
     }
 

@@ -86,7 +86,11 @@ impl Stack {
                     };
                     let failed = target_of(undelivered.path);
                     let was_sent = !matches!(undelivered.failure, Failure::Unsent);
-                    let left = targets.into_iter().filter(|target| !was_sent || *target != failed);
+                    let within = undelivered.errand.hop.within.map(|ip| ip.to_canonical());
+                    let left = targets.into_iter().filter(|target| {
+                        let there = within.is_none_or(|ip| target.address.ip().to_canonical() == ip);
+                        there && (!was_sent || *target != failed)
+                    });
                     undelivered.errand.targets = Some(left.collect());
                     self.next_target(now, owner, undelivered);
                 }

@@ -79,13 +79,15 @@ impl Ways {
     }
 
     /// The way of a dialog. A connection that is gone cannot be called back at its source port: its peer
-    /// listens where its contact says. A path without a connection opens one by itself.
+    /// listens where its contact says, if that is its own host: nobody makes us connect to another's. A path without a
+    /// connection opens one by itself.
     pub fn still(&self, path: Path, target: &RawUri) -> Path {
         if path.transport == Transport::Udp || path.flow == FlowId(0) || self.stands(path) {
             return path;
         }
         let remote = target.parse().ok().and_then(|target| path.transport.address_of(&target));
-        remote.and_then(|remote| self.to(path.transport, remote, path.local)).unwrap_or(path)
+        let own = |remote: &SocketAddr| remote.ip().to_canonical() == path.remote.ip().to_canonical();
+        remote.filter(own).and_then(|remote| self.to(path.transport, remote, path.local)).unwrap_or(path)
     }
 }
 

@@ -123,17 +123,17 @@ impl Transactions {
         self.timing
     }
 
-    /// A request arrived.
-    pub fn request(
+    /// A request arrived; it belongs under this key of [`Lookup::server`].
+    pub(crate) fn request(
         &mut self,
         now: Mono,
         request: Request,
+        key: &Lookup,
         path: Path,
         credentials: Credentials,
         out: &mut Vec<TxOutput>,
     ) {
-        let Some(key) = Lookup::server(&request) else { return };
-        if let Some(&tx) = self.servers.get(&*key) {
+        if let Some(&tx) = self.servers.get(&**key) {
             let acks = request.method == Method::Ack;
             if acks && self.is_accepted(tx) {
                 // RFC 6026 §7.1: an ACK to a 2xx is the dialog's, also from a peer that repeats the branch.
@@ -156,9 +156,9 @@ impl Transactions {
                 response.headers.push(Name::RetryAfter, "5");
                 self.answer_and_forget(&request, path, response, out);
             }
-            Method::Cancel => self.cancel(request, &key, path, out),
+            Method::Cancel => self.cancel(request, key, path, out),
             _ => {
-                let tx = self.add_server(&request, &key, path);
+                let tx = self.add_server(&request, key, path);
                 // First, so that whoever draws the ladder knows the leg before its 100 leaves.
                 out.push(TxOutput::Request { tx, request, path, credentials });
                 self.started(tx, out);
@@ -182,9 +182,9 @@ impl Transactions {
         });
     }
 
-    /// Whether a request repeats one that has its transaction.
-    pub fn knows(&self, request: &Request) -> bool {
-        Lookup::server(request).is_some_and(|key| self.servers.contains_key(&*key))
+    /// Whether a request with this key repeats one that has its transaction.
+    pub(crate) fn knows(&self, key: &Lookup) -> bool {
+        self.servers.contains_key(&**key)
     }
 
     /// Whether an INVITE of ours that is not over went out with this Via.

@@ -40,6 +40,10 @@ impl Forks {
         &self.0
     }
 
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Fork> {
+        self.0.iter_mut()
+    }
+
     pub fn get(&mut self, tag: &str) -> Option<&mut Fork> {
         self.0.iter_mut().find(|fork| fork.dialog.remote_tag == tag)
     }

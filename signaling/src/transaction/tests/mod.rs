@@ -56,7 +56,8 @@ impl Bench {
 
     fn receive(&mut self, request: Request) {
         let mut out = Vec::new();
-        self.layer.request(self.now, request, self.path, Credentials::None, &mut out);
+        let key = Lookup::server(&request).unwrap();
+        self.layer.request(self.now, request, &key, self.path, Credentials::None, &mut out);
         self.note(out);
     }
 

@@ -233,7 +233,9 @@ impl Leg {
     pub(crate) fn change_timed_out(&mut self, desk: &mut Desk<'_>, unreachable: bool) {
         let Some(Asking::Sent { method, wish, .. }) = self.exchange.asking.take() else { return };
         let cause = if unreachable { Cause::DestinationOutOfOrder } else { Cause::RecoveryOnTimer };
-        if matches!(self.state, State::Up(_)) {
+        // RFC 3261 §8.1.3.1: no way is as good as a 503; the phone may be about to come back by another one.
+        let may_come_back = unreachable && matches!(wish, Wish::Refresh);
+        if matches!(self.state, State::Up(_)) && !may_come_back {
             self.bye(desk, cause);
             return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::System });
         }
