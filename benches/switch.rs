@@ -132,6 +132,7 @@ impl Bench {
             },
             calls: Default::default(),
             timing: Timing::default(),
+            dns: Default::default(),
             expiry: ExpiryPolicy::default(),
             transactions_max: 1_000_000,
             legs_max: 1_000_000,

@@ -112,6 +112,7 @@ fn over_udp(
         tcp: Vec::new(),
         tls: Vec::new(),
         tls_config: None,
+        dns: Default::default(),
         limits,
         key: key.clone(),
         clock: Clock::new(|| NOW),

@@ -24,6 +24,7 @@ use dialtone_core::pbx::{Limits, Pbx, PbxInput, PbxOutput, ReplyTo};
 use dialtone_core::site::Site;
 use dialtone_core::{Event, IdSource, LegId, Machine, Mono, Now};
 use dialtone_ivr::Flows;
+use dialtone_signaling::locate::Question;
 use dialtone_signaling::registrar::{BindingChange, PersistToken};
 use dialtone_signaling::stack::{SipInput, SipOutput, Stack, StackConfig, StackCounts, Subscribers, Wire};
 use dialtone_signaling::wire::{FlowId, Transmit};
@@ -62,6 +63,8 @@ pub enum Effect {
     Send(Transmit),
     /// Close a connection.
     Close(FlowId),
+    /// Ask DNS; say [`LookedUp`](dialtone_signaling::wire::TransportEvent::LookedUp) when it has answered, or cannot.
+    LookUp(Question),
     /// Tell the media engine.
     Media(MediaCommand),
     /// Tell everybody.
@@ -153,6 +156,11 @@ impl Switch {
         }
     }
 
+    /// Whether another call would be refused because there are as many as may be.
+    pub fn is_full(&self) -> bool {
+        self.pbx.is_full()
+    }
+
     /// For metrics and for the drain.
     pub fn counts(&self) -> SwitchCounts {
         SwitchCounts {
@@ -228,6 +236,7 @@ impl Switch {
         for output in outputs.drain(..) {
             match output {
                 SipOutput::Transmit(transmit) => out.push(Effect::Send(transmit)),
+                SipOutput::LookUp(question) => out.push(Effect::LookUp(question)),
                 SipOutput::Close { flow } => out.push(Effect::Close(flow)),
                 SipOutput::Leg { leg, event } => {
                     self.inner.push_back(Inner::Pbx(PbxInput::Leg { leg, event }))

@@ -29,10 +29,14 @@ mod gruu;
 mod hostile;
 #[path = "ladder/identity.rs"]
 mod identity;
+#[path = "ladder/late.rs"]
+mod late;
 #[path = "ladder/loops.rs"]
 mod loops;
 #[path = "ladder/losses.rs"]
 mod losses;
+#[path = "ladder/names.rs"]
+mod names;
 #[path = "ladder/nat.rs"]
 mod nat;
 #[path = "ladder/qualify.rs"]

@@ -202,7 +202,7 @@ impl Callers {
     fn received(&mut self, message: &[u8]) {
         let text = std::str::from_utf8(message).unwrap();
         let Some(status) = text.strip_prefix("SIP/2.0 ").map(|rest| &rest[..3]) else {
-            panic!("not an answer: {text}");
+            return self.hung_up(text);
         };
         let number: u32 = header(text, "Call-ID").strip_prefix("load-").unwrap().parse().unwrap();
         let (cseq, method) = header(text, "CSeq").split_once(' ').unwrap();
@@ -225,11 +225,31 @@ impl Callers {
                 self.calls.remove(&number);
                 self.tally.refused += 1;
             }
+            // Both ends hung up: it is over, but not as its caller meant it.
+            ("BYE", "481") => {
+                self.calls.remove(&number);
+                self.tally.lost += 1;
+            }
             ("BYE", "200") => {
                 self.calls.remove(&number);
                 self.tally.good += 1;
             }
             _ => panic!("{text}"),
+        }
+    }
+
+    /// The server ends a call that it has heard nothing of for too long.
+    fn hung_up(&mut self, bye: &str) {
+        assert!(bye.starts_with("BYE "), "not expected: {bye}");
+        let mut answer = b"SIP/2.0 200 OK\r\n".to_vec();
+        for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
+            write!(answer, "{name}: {}\r\n", header(bye, name)).unwrap();
+        }
+        answer.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+        self.send(&answer);
+        let number = header(bye, "Call-ID").strip_prefix("load-").unwrap().parse().unwrap();
+        if self.calls.remove(&number).is_some() {
+            self.tally.lost += 1;
         }
     }
 

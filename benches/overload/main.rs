@@ -47,12 +47,14 @@ fn measure(callers: &mut Callers, rate: f64, span: Duration) -> Figures {
 }
 
 /// The highest goodput of a row of rates.
-fn capacity(callers: &mut Callers) -> f64 {
+fn capacity(server: &Server, callers: &mut Callers) -> f64 {
     let (mut rate, mut best) = (FIRST, 0.0_f64);
     loop {
+        let (used, began) = (server.used(), Instant::now());
         let found = measure(callers, rate, ROW);
+        let busy = (server.used() - used) / began.elapsed().as_secs_f64();
         callers.settle();
-        println!("  {:6.0} calls/s offered: {:6.0} good", found.offered, found.good);
+        println!("  {:6.0} calls/s offered: {:6.0} good, {busy:.2} of a core", found.offered, found.good);
         best = best.max(found.good);
         if found.good < FOLLOWS * found.offered {
             return best;
@@ -99,7 +101,7 @@ fn main() {
         None => println!("one core for the server and the callers: the figure is a lower bound"),
     }
     let mut callers = Callers::new(server.sip);
-    let capacity = capacity(&mut callers);
+    let capacity = capacity(&server, &mut callers);
     println!("capacity        {capacity:8.0} calls/s");
     overload(&server, &mut callers, capacity);
 }

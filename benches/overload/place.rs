@@ -86,6 +86,11 @@ impl Server {
         text.lines().filter(|line| !line.starts_with('#')).filter_map(pair).collect()
     }
 
+    /// Seconds of a core that all threads have used.
+    pub fn used(&self) -> f64 {
+        self.cpu().values().sum()
+    }
+
     /// Seconds of a core that each kind of thread has used.
     pub fn cpu(&self) -> BTreeMap<String, f64> {
         let mut used = BTreeMap::new();

@@ -230,6 +230,12 @@ impl Pbx {
         }
     }
 
+    /// Whether another call would be refused because there are as many as may be.
+    pub fn is_full(&self) -> bool {
+        let running = self.calls.len() - self.settling;
+        running >= self.limits.calls_max || self.settling >= self.limits.calls_max
+    }
+
     fn offered(&mut self, now: Mono, arrival: Arrival, out: &mut Vec<PbxOutput>) {
         if self.congested {
             // Not even a record that it was refused: it would wait with the others, and callers try again.
@@ -237,9 +243,7 @@ impl Pbx {
             let command = LegCommand::HangUp { cause: Cause::Congestion };
             return out.push(PbxOutput::Leg { leg: arrival.leg, command });
         }
-        let running = self.calls.len() - self.settling;
-        let full = running >= self.limits.calls_max || self.settling >= self.limits.calls_max;
-        let full = self.draining || full;
+        let full = self.draining || self.is_full();
         let refusal = full.then_some(Cause::Congestion);
         let id = self.ids.call();
         let site = Arc::clone(&self.site);

@@ -4,6 +4,7 @@
 //! framing, parsing and the digest hash.
 
 pub mod auth;
+pub mod locate;
 pub mod message;
 pub mod net;
 pub mod registrar;

@@ -14,6 +14,7 @@ mod reach;
 mod refer;
 mod requests;
 mod said;
+mod seek;
 mod ways;
 
 use std::cmp::Reverse;
@@ -28,11 +29,14 @@ use dialtone_core::{Cause, IdMap, IdSource, LegCommand, LegId, Mono, NodeId, Now
 pub(crate) use self::ended::Ended;
 pub use self::io::{SipInput, SipOutput, Socket, StackCounts, Wire};
 use self::originate::Caller;
+pub use self::seek::SeekCounts;
+use self::seek::Seeker;
 pub(crate) use self::ways::Ways;
 use crate::auth::{Accounts, NonceKey, NonceWindow};
+use crate::locate::{DnsPolicy, Locator};
 use crate::message::{Message, Name, Request, Response};
 use crate::registrar::{Changes, ContactPolicy, ExpiryPolicy, GruuKey, Probes, ReachPolicy, Registrar};
-use crate::transaction::{Timing, Transactions, TxId, TxOutput};
+use crate::transaction::{Lookup, Timing, Transactions, TxId, TxOutput};
 use crate::ua::{CallPolicy, Desk, Identity, IdentityPolicy, Leg, Reliability, State, Tokens};
 use crate::wire::{FlowId, TransportEvent};
 
@@ -47,6 +51,8 @@ pub struct StackConfig {
     pub calls: CallPolicy,
     /// How long bindings may last.
     pub expiry: ExpiryPolicy,
+    /// How names are looked up.
+    pub dns: DnsPolicy,
     /// Transactions at a time; further requests get 503.
     pub transactions_max: usize,
     /// Legs at a time; further calls get 503.
@@ -108,6 +114,7 @@ pub struct Stack {
     offered: TextMap<Arc<[u8]>, LegId>,
     deadlines: BinaryHeap<Reverse<(Mono, LegId)>>,
     ways: Ways,
+    seeker: Seeker,
     ended: Ended,
     /// What transactions said and nobody has dealt with; empty between turns.
     tx_out: Vec<TxOutput>,
@@ -141,6 +148,7 @@ impl Stack {
             offered: TextMap::default(),
             deadlines: BinaryHeap::with_capacity(room),
             ways: Ways::default(),
+            seeker: Seeker::new(Locator::new(config.dns.clone())),
             ended: Ended::default(),
             tx_out: Vec::new(),
             said: Vec::new(),
@@ -159,6 +167,7 @@ impl Stack {
             waiting: self.tx.waiting().saturating_sub(self.probes.outstanding()),
             legs: self.legs.len(),
             dialogs: self.dialogs.len(),
+            names: self.seeker.counts(),
             bindings: self.registrar.len(),
             unreachable: self.probes.unreachable(),
             questions: self.probes.outstanding(),
@@ -215,6 +224,7 @@ impl Stack {
         self.registrar.expire(now.mono, &mut changes);
         self.publish(now, changes, false, out);
         self.qualify(now, out);
+        self.expire_seeker(now);
         while let Some(&Reverse((at, leg))) = self.deadlines.peek()
             && at <= now.mono
         {
@@ -232,7 +242,8 @@ impl Stack {
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
         let legs = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        [self.tx.deadline(), self.registrar.deadline(), self.probes.deadline(), legs]
+        let names = self.seeker.locator.deadline();
+        [self.tx.deadline(), self.registrar.deadline(), self.probes.deadline(), names, legs]
             .into_iter()
             .flatten()
             .min()
@@ -241,11 +252,13 @@ impl Stack {
     fn transport(&mut self, now: Now, event: TransportEvent, out: &mut Vec<SipOutput>) {
         match event {
             TransportEvent::Received { path, message: Message::Request(request), credentials } => {
-                match self.answer_without_memory(now.mono, &request, path) {
+                // Without a Via nobody can be answered.
+                let Some(key) = Lookup::server(&request) else { return };
+                match self.answer_without_memory(now.mono, &request, &key, path) {
                     Some(response) => {
                         self.tx.answer_and_forget(&request, path, response, &mut self.tx_out);
                     }
-                    None => self.tx.request(now.mono, request, path, credentials, &mut self.tx_out),
+                    None => self.tx.request(now.mono, request, &key, path, credentials, &mut self.tx_out),
                 }
             }
             TransportEvent::Received { message: Message::Response(response), .. } => {
@@ -255,6 +268,7 @@ impl Stack {
                 self.ways.flows.insert(path.flow);
             }
             TransportEvent::FlowDown { flow } => self.flow_down(now, flow, out),
+            TransportEvent::LookedUp { question, reply } => self.looked_up(now, &question, &reply),
             TransportEvent::SendFailed { ticket } => self.tx.send_failed(ticket, &mut self.tx_out),
             TransportEvent::AuthFailed { account, source } => {
                 out.push(SipOutput::AuthFailed { account, source })

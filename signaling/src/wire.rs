@@ -1,11 +1,13 @@
 //! Where messages come from and go to: the words that the pure stack and the socket shell share.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dialtone_core::Number;
 use serde::{Deserialize, Serialize};
 
+use crate::locate::{Question, Reply};
 use crate::message::{Message, Scheme, Uri};
 
 /// A SIP transport (RFC 3261 §18, RFC 7118).
@@ -105,11 +107,28 @@ impl Path {
 #[serde(transparent)]
 pub struct Ticket(pub u64);
 
+/// Where a connection is opened for a message whose own is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Opens {
+    /// To the peer of its path.
+    #[default]
+    Peer,
+    /// To the peer of its path, who over TLS must prove to be this domain: that of the URI that led there
+    /// (RFC 5922 §7.3). What is open to that address takes the message only when it was opened for the same domain.
+    Named(Arc<str>),
+    /// There: where the sender of the request that is answered listens (RFC 3261 §18.2.2).
+    At(SocketAddr),
+    /// Nowhere: address translation stands before whoever waits for it.
+    Nowhere,
+}
+
 /// Bytes to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Where.
     pub path: Path,
+    /// And where that takes another connection; of streams.
+    pub opens: Opens,
     /// What: one whole SIP message.
     pub payload: Bytes,
     /// Reported by [`TransportEvent::SendFailed`].
@@ -161,6 +180,13 @@ pub enum TransportEvent {
     SendFailed {
         /// Which.
         ticket: Ticket,
+    },
+    /// DNS was asked, and said so.
+    LookedUp {
+        /// What.
+        question: Question,
+        /// What it said, or that it could not.
+        reply: Reply,
     },
     /// Somebody failed to prove who they are.
     AuthFailed {

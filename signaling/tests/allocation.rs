@@ -56,6 +56,7 @@ impl Wire {
             tcp: vec![],
             tls: vec![],
             tls_config: None,
+            dns: Default::default(),
             limits,
             key: NonceKey::new([3; 32]),
             clock: Clock::new(|| Now {

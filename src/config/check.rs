@@ -21,6 +21,7 @@ pub(super) fn check(config: &Config, file: &Path, places: &Places, problems: &mu
     checker.sip(config);
     checker.rtp(config);
     checker.net(config);
+    checker.dns(config);
     checker.rest(config);
 }
 
@@ -116,6 +117,35 @@ impl Checker<'_> {
         }
         let (least, most) = (Duration::from_secs(5), Duration::from_secs(3600));
         self.time("net.stun_interval", net.stun_interval, least, most);
+    }
+
+    fn dns(&mut self, config: &Config) {
+        let dns = &config.dns;
+        let (millis, second, day) =
+            (Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(86_400));
+        self.range("dns.servers", dns.servers.len(), 0, 8);
+        for server in &dns.servers {
+            if server.0.ip().is_unspecified() || server.0.ip().is_multicast() || server.0.port() == 0 {
+                self.report("dns.servers", format!("{server} cannot be asked"), "name a real address");
+            }
+        }
+        self.time("dns.timeout", dns.timeout, millis, second * 30);
+        self.range("dns.attempts", dns.attempts, 1, 10);
+        self.time("dns.patience", dns.patience, millis, second * 30);
+        self.time("dns.ttl_min", dns.ttl_min, Duration::ZERO, day);
+        self.time("dns.ttl_max", dns.ttl_max, second, day * 7);
+        self.time("dns.negative_ttl_max", dns.negative_ttl_max, second, day);
+        for (key, most) in [("ttl_max", dns.ttl_max), ("negative_ttl_max", dns.negative_ttl_max)] {
+            if dns.ttl_min > most {
+                self.report("dns.ttl_min", format!("it is above dns.{key}"), "lower it");
+            }
+        }
+        self.time("dns.stale_max", dns.stale_max, Duration::ZERO, day * 7);
+        self.time("dns.failure_rest", dns.failure_rest, millis, Duration::from_secs(300));
+        self.range("dns.cache", dns.cache, 16, 1 << 20);
+        self.range("dns.max_waiting", dns.max_waiting, 1, 1 << 20);
+        self.time("dns.failover_after", dns.failover_after, millis, second * 32);
+        self.time("dns.failed_for", dns.failed_for, Duration::ZERO, Duration::from_secs(3600));
     }
 
     fn one_of_each_family(&mut self, key: &str, addresses: &[IpAddr]) {

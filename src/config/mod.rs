@@ -10,6 +10,7 @@
 //! `conf/dialtone.toml` shows every key with its default, and a test holds it to that.
 
 mod check;
+mod dns;
 pub(crate) mod document;
 #[cfg(test)]
 mod documented;
@@ -19,6 +20,7 @@ mod net;
 mod problem;
 mod section;
 
+pub use dns::{DnsConfig, NameServer};
 pub use document::Document;
 pub(crate) use load::Places;
 pub use load::{Checked, Environment, check_all, load, load_all};
@@ -56,6 +58,8 @@ pub struct Config {
     pub net: NetConfig,
     /// SIP.
     pub sip: SipConfig,
+    /// How names in SIP addresses are looked up.
+    pub dns: DnsConfig,
     /// Certificates.
     pub tls: TlsConfig,
     /// Passwords: challenges and throttling.

@@ -235,7 +235,6 @@ impl Control {
             }
             if (self.congested.load(Ordering::Relaxed) || self.shell.is_behind()) != congested {
                 congested = !congested;
-                self.queue.lag.congested(congested);
                 // Sampled again: the inputs above were later than the wake-up, and time never goes back.
                 switch.handle(self.clock.now(), Input::Congested(congested), &mut effects);
             }
@@ -244,6 +243,7 @@ impl Control {
             }
             self.shell.carry_out(effects.drain(..));
             self.shell.retry();
+            self.queue.lag.congested(congested || switch.is_full());
             self.publish(switch);
             *self.writers.state.lock().unwrap_or_else(PoisonError::into_inner) = self.shell.state_counters();
         }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use dialtone_core::media::MediaCommand;
@@ -14,6 +13,7 @@ use dialtone_store::{StateWriter, WriterCounters};
 
 use super::control::Replies;
 use super::keeper::Kept;
+use super::waiting::Waiting;
 use super::{offer, restore};
 use crate::clock::ProcessClock;
 use crate::switch::Effect;
@@ -30,7 +30,7 @@ pub(super) struct Shell {
     media_backlog: BTreeMap<u16, VecDeque<MediaCommand>>,
     keeper: SyncSender<Kept>,
     /// What waits for it, the backlog included.
-    keeper_depth: Arc<AtomicUsize>,
+    keeper_waiting: Arc<Waiting>,
     keeper_backlog: VecDeque<Kept>,
     state: Arc<StateWriter>,
     clock: ProcessClock,
@@ -43,19 +43,19 @@ impl Shell {
     pub fn new(
         transport: TransportHandle,
         engine: Engine,
-        keeper: (SyncSender<Kept>, Arc<AtomicUsize>),
+        keeper: (SyncSender<Kept>, Arc<Waiting>),
         state: Arc<StateWriter>,
         clock: ProcessClock,
         replies: Arc<Replies>,
     ) -> Self {
         let (media_backlog, keeper_backlog) = (BTreeMap::new(), VecDeque::new());
-        let (failed, (keeper, keeper_depth)) = (Vec::new(), keeper);
+        let (failed, (keeper, keeper_waiting)) = (Vec::new(), keeper);
         Shell {
             transport,
             engine,
             media_backlog,
             keeper,
-            keeper_depth,
+            keeper_waiting,
             keeper_backlog,
             state,
             clock,
@@ -69,10 +69,14 @@ impl Shell {
         for effect in effects {
             match effect {
                 Effect::Send(transmit) => self.transport.send(transmit),
+                Effect::LookUp(question) => self.transport.look_up(question),
                 Effect::Close(flow) => self.transport.close(flow),
                 Effect::Media(command) => self.media(command),
                 Effect::Publish(event) => self.keep(Kept::Event(Box::new(event))),
-                Effect::Trace(traced) => self.keep(Kept::Trace(Box::new(traced))),
+                Effect::Trace(traced) if self.keeper_waiting.takes_traces() => {
+                    self.keep(Kept::Trace(Box::new(traced)));
+                }
+                Effect::Trace(_) => self.keeper_waiting.lose_trace(),
                 Effect::Persist { changes, notify } => self.persist(&changes, notify),
                 Effect::Reply { reply_to, reply } => self.replies.reply(reply_to, reply),
             }
@@ -137,7 +141,7 @@ impl Shell {
     }
 
     fn keep(&mut self, kept: Kept) {
-        self.keeper_depth.fetch_add(1, Ordering::Relaxed);
+        self.keeper_waiting.put();
         let kept = match self.keeper_backlog.is_empty() {
             true => offer(&self.keeper, kept).err(),
             false => Some(kept),
@@ -147,7 +151,8 @@ impl Shell {
         if self.keeper_backlog.len() < BACKLOG_LIMIT || matches!(kept, Kept::Event(_)) {
             self.keeper_backlog.push_back(kept);
         } else {
-            self.keeper_depth.fetch_sub(1, Ordering::Relaxed);
+            self.keeper_waiting.taken();
+            self.keeper_waiting.lose_trace();
         }
     }
 

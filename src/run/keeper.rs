@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,6 +17,7 @@ use dialtone_store::{RecordReader, Records, Refused, Stream, TraceRecord};
 
 use super::journal::{Journal, Left};
 use super::metrics::Writers;
+use super::waiting::Waiting;
 use crate::clock::ProcessClock;
 use crate::ladder::{draw, messages};
 use crate::recorder::{CallTrace, Recorder};
@@ -71,8 +72,7 @@ fn picture(trace: &CallTrace) -> String {
 /// See the module.
 pub(super) struct Keeper {
     pub received: Receiver<Kept>,
-    /// What waits in it.
-    pub depth: Arc<AtomicUsize>,
+    pub waiting: Arc<Waiting>,
     pub records: Records,
     pub journal: Journal,
     /// What the last run did not live to do.
@@ -104,7 +104,7 @@ impl Keeper {
         loop {
             let received = self.received.recv_timeout(LOOK);
             if received.is_ok() {
-                self.depth.fetch_sub(1, Ordering::Relaxed);
+                self.waiting.taken();
             }
             match received {
                 Ok(Kept::Event(event)) => {

@@ -7,14 +7,16 @@
 //! never. Each is taken again when the wait has halved.
 //!
 //! New calls are refused too while too much waits for the record keeper, or the switch would have to refuse them, which
-//! costs it nearly as much as to take them on.
+//! costs it nearly as much as to take them on. Before that, messages are not kept for traces any more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dialtone_core::Mono;
 use dialtone_signaling::transport::Class;
+
+use super::waiting::Waiting;
 
 /// Inputs that must wait before anything is refused: a thread that merely was not scheduled is not behind.
 const WAITING_MIN: usize = 64;
@@ -31,9 +33,7 @@ pub(super) struct Lag {
     since: AtomicU64,
     /// What an input takes while others wait, nanoseconds.
     pace: AtomicU64,
-    /// What waits for the record keeper, and how much of that is too much.
-    keeper: Arc<AtomicUsize>,
-    keeper_limit: usize,
+    keeper: Arc<Waiting>,
     /// The switch refuses new calls.
     congested: AtomicBool,
     registrations: Gate,
@@ -80,8 +80,7 @@ impl Lag {
             limit,
             since: AtomicU64::new(IDLE),
             pace: AtomicU64::new(0),
-            keeper: Arc::default(),
-            keeper_limit,
+            keeper: Arc::new(Waiting::new(keeper_limit)),
             congested: AtomicBool::new(false),
             registrations: Gate::default(),
             calls: Gate::default(),
@@ -90,8 +89,8 @@ impl Lag {
         }
     }
 
-    /// What waits for the record keeper, for those who put it there and take it away.
-    pub fn keeper(&self) -> Arc<AtomicUsize> {
+    /// What waits for the record keeper.
+    pub fn keeper(&self) -> Arc<Waiting> {
         Arc::clone(&self.keeper)
     }
 
@@ -153,9 +152,9 @@ impl Lag {
 
     /// Whether the record keeper can take more calls.
     fn keeps_up(&self) -> bool {
-        let waits = self.keeper.load(Ordering::Relaxed);
-        let limit = if self.keeping.is_shut() { self.keeper_limit / 2 } else { self.keeper_limit };
-        self.keeping.set(waits > limit || self.congested.load(Ordering::Relaxed))
+        let limit = self.keeper.limit();
+        let limit = if self.keeping.is_shut() { limit / 2 } else { limit };
+        self.keeping.set(self.keeper.depth() > limit || self.congested.load(Ordering::Relaxed))
     }
 
     /// For each class that may be refused, and for calls because of their records: its name, whether it is, and how
@@ -259,13 +258,18 @@ mod tests {
         for (waits, expected) in
             [(1000, "oooo"), (1001, "o-oo"), (501, "o-oo"), (500, "oooo"), (1000, "oooo")]
         {
-            keeper.store(waits, Ordering::Relaxed);
+            while keeper.depth() < waits {
+                keeper.put();
+            }
+            while keeper.depth() > waits {
+                keeper.taken();
+            }
             assert_eq!(open(&lag, 0, 0), expected, "{waits} wait");
         }
         lag.congested(true);
         assert_eq!(open(&lag, 0, 0), "o-oo");
         lag.congested(false);
-        keeper.store(0, Ordering::Relaxed);
+        (0..1000).for_each(|_| keeper.taken());
         assert_eq!(open(&lag, 0, 0), "oooo");
     }
 }

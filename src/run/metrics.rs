@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dialtone_api::{MetricFamily, Registry, Sample, View};
 use dialtone_media::EngineMetrics;
+use dialtone_signaling::stack::SeekCounts;
 use dialtone_signaling::transport::Metrics as TransportMetrics;
 use dialtone_store::WriterCounters;
 
@@ -117,6 +118,10 @@ pub(super) fn registry(sources: Sources) -> Registry {
     let Sources { counts, queue, turns, writers, transport, media, certificates, stun, view, clock } =
         sources;
     Registry::default()
+        .with({
+            let counts = Arc::clone(&counts);
+            move || names(counts.lock().unwrap_or_else(PoisonError::into_inner).stack.names)
+        })
         .with(move || switch(&counts.lock().unwrap_or_else(PoisonError::into_inner)))
         .with(move || control_queue(&queue, clock))
         .with(move || turns.families())
@@ -169,6 +174,24 @@ fn switch(counts: &SwitchCounts) -> Vec<MetricFamily> {
     ]
 }
 
+fn names(counts: SeekCounts) -> Vec<MetricFamily> {
+    let gauge = |name, help, value: usize| MetricFamily::gauge(name, help).value(value as f64);
+    let counter = |name, help, value: u64| MetricFamily::counter(name, help).value(value as f64);
+    let SeekCounts { names, failovers } = counts;
+    vec![
+        counter("dialtone_dns_questions_total", "Questions to DNS", names.asked),
+        counter("dialtone_dns_failures_total", "Questions that DNS could not answer", names.failed),
+        counter("dialtone_dns_stale_total", "Questions answered by records past their time", names.stale),
+        counter("dialtone_dns_not_found_total", "Requests whose name led nowhere", names.not_found),
+        counter("dialtone_dns_refused_total", "Requests that found no room to wait for DNS", names.refused),
+        gauge("dialtone_dns_cached", "Answers of DNS that are kept", names.cached),
+        gauge("dialtone_dns_waiting", "Requests that wait for DNS", names.waiting),
+        gauge("dialtone_dns_open", "Questions that DNS has not answered yet", names.open),
+        gauge("dialtone_dns_failed_targets", "Targets that failed a moment ago", names.resting),
+        counter("dialtone_sip_failovers_total", "Requests sent on to another target", failovers),
+    ]
+}
+
 fn control_queue(queue: &ControlQueue, clock: ProcessClock) -> Vec<MetricFamily> {
     let gauge = |name, help, value: f64| MetricFamily::gauge(name, help).value(value);
     let mut shedding = MetricFamily::gauge("dialtone_shedding", "Whether work of this class is refused now");
@@ -194,8 +217,13 @@ fn control_queue(queue: &ControlQueue, clock: ProcessClock) -> Vec<MetricFamily>
         gauge(
             "dialtone_keeper_queue_depth",
             "Events and messages that wait for the record keeper",
-            queue.lag().keeper().load(Ordering::Relaxed) as f64,
+            queue.lag().keeper().depth() as f64,
         ),
+        MetricFamily::counter(
+            "dialtone_traces_lost_total",
+            "Messages not kept for traces because the record keeper was behind",
+        )
+        .value(queue.lag().keeper().traces_lost() as f64),
         gauge(
             "dialtone_uptime_seconds",
             "Since the process started",

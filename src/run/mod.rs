@@ -19,6 +19,7 @@ mod lag;
 mod metrics;
 mod parts;
 mod restore;
+mod waiting;
 
 use std::io;
 use std::net::SocketAddr;
@@ -154,7 +155,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let (keeper, kept) = sync_channel(config.limits.event_queue);
     let keeper_thread = Keeper {
         received: kept,
-        depth: queue.lag().keeper(),
+        waiting: queue.lag().keeper(),
         records,
         journal: Journal::new(Arc::clone(&state), safe),
         left,

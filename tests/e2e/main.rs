@@ -18,6 +18,7 @@ mod torture_cases;
 mod applications;
 mod baresip_calls;
 mod linphone_calls;
+mod names;
 mod nat;
 mod outbound;
 mod overload;

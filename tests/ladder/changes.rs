@@ -66,6 +66,24 @@ fn the_callee_holds_and_hangs_up() {
     world.check("hold_by_callee");
 }
 
+/// RFC 3261 §15.1.2, §17.1.1.3: who hangs up instead of answering our re-INVITE owes it a refusal, and that an ACK.
+#[test]
+fn a_refusal_after_the_bye_is_acknowledged() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite_without_offer("1002");
+    bob.answer();
+    alice.ack_with(sdp("pcma te"));
+    assert!(bob.is_asked(), "it is to speak what the caller speaks");
+    bob.bye();
+    assert!(!alice.in_call());
+    world.advance(3000);
+    assert_eq!(bob.got("re-INVITE").len(), 1, "nothing is repeated after the BYE");
+    bob.respond(487);
+    assert_eq!(bob.got("ACK").len(), 2);
+    world.finish();
+}
+
 #[test]
 fn a_reinvite_without_offer_gets_ours() {
     let (world, alice, _bob) = talking();

@@ -3,6 +3,7 @@
 use dialtone_core::Fact;
 use dialtone_core::event::DeviceState;
 use dialtone_signaling::message::{Name, Request};
+use dialtone_signaling::registrar::ContactPolicy;
 use dialtone_signaling::wire::Transport;
 
 use super::support::{Phone, World};
@@ -35,6 +36,66 @@ fn two_flows(world: &World) -> [Phone; 2] {
     flows[0].register_with(flow(7, 1));
     flows[1].register_with(flow(7, 2));
     flows
+}
+
+/// RFC 5626 §4.3: a phone behind a translator is back over another connection, or from another port: its call goes on,
+/// and its end reaches it. While no way is known nobody is called elsewhere, and a refresh does not end the call.
+#[test]
+fn a_call_follows_its_phone_to_another_connection() {
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let world = World::new();
+        let alice = world.registered("1001");
+        let inside = |request: &mut Request| {
+            let contact = format!(
+                "<sip:1002@192.168.1.7:5062;transport={}>;+sip.instance=\"<urn:uuid:7>\"",
+                transport.via().to_ascii_lowercase()
+            );
+            request.headers.set(Name::Contact, contact);
+            let mut via = request.via().unwrap().clone();
+            via.host = std::net::IpAddr::from([192, 168, 1, 7]).into();
+            request.headers.set_top(&Name::Via, via.to_string());
+        };
+        let before = over(&world, transport, 40001);
+        before.register_with(inside);
+        alice.invite("1002");
+        before.answer_at("<sip:1002@192.168.1.7:5062>");
+        alice.ack();
+        before.manual();
+        if transport == Transport::Tcp {
+            world.flow_down(before.path().flow.0);
+            world.advance(900_000);
+            world.send_failed();
+            assert!(alice.in_call(), "the refresh found no way, which says nothing of the phone");
+        }
+        let after = over(&world, transport, 40002);
+        after.register_with(inside);
+        assert_eq!(world.counts().stack.bindings, 2, "it is the same phone");
+        alice.bye();
+        assert_eq!((before.got("BYE").len(), after.got("BYE").len()), (0, 1), "{transport:?}");
+    }
+}
+
+/// RFC 5626 §5.3: a contact whose only connection is gone takes no place that a phone which is there needs.
+#[test]
+fn a_contact_that_cannot_be_reached_gives_way() {
+    let world = World::with(|options| {
+        options.contacts = ContactPolicy { contacts_max: 2, replaces_oldest: false };
+    });
+    let [lost, stays] = [(1, 40001), (2, 40002)].map(|(instance, port)| {
+        let phone = over(&world, Transport::Tcp, port);
+        phone.register_with(flow(instance, 1));
+        phone
+    });
+    let third = over(&world, Transport::Tcp, 40003);
+    third.register_with(flow(3, 1));
+    assert_eq!(third.status(), 403, "both are there");
+    world.flow_down(lost.path().flow.0);
+    third.register_with(flow(3, 1));
+    assert_eq!((third.status(), contacts(&third)), (200, 2));
+    let alice = world.registered("1001");
+    alice.invite("1002");
+    assert_eq!([&lost, &stays, &third].map(|phone| phone.got("INVITE").len()), [0, 1, 1]);
+    alice.cancel();
 }
 
 /// RFC 5626 §6: a flow is one binding, known by instance and reg-id whatever its URI and connection.

@@ -5,12 +5,15 @@ mod checks;
 mod phone;
 mod picture;
 mod sdp;
+mod sent;
 mod set;
 mod site;
 pub mod torture;
 mod world;
+mod zone;
 
 pub use phone::Phone;
 pub use sdp::{Sdp, description, ours, sdp};
 pub use site::sample;
 pub use world::World;
+pub use zone::Mood;

@@ -89,6 +89,7 @@ pub fn config() -> StackConfig {
             net: Default::default(),
         },
         timing: Timing::default(),
+        dns: Default::default(),
         calls: CallPolicy::default(),
         expiry: ExpiryPolicy::default(),
         transactions_max: 1000,

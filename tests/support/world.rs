@@ -1,7 +1,7 @@
 //! The network, the media engine and the store that the switch under test talks with.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,11 +21,12 @@ use dialtone_signaling::message::{Message, Name};
 use dialtone_signaling::registrar::{ContactPolicy, PersistToken, ReachPolicy};
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig};
 use dialtone_signaling::ua::{IdentityPolicy, Reliability};
-use dialtone_signaling::wire::{FlowId, Path, Transport, TransportEvent};
+use dialtone_signaling::wire::{FlowId, Opens, Path, Transport, TransportEvent};
 
 use super::phone::Phone;
 use super::set::Set;
 use super::site;
+use super::zone::Zone;
 
 /// A handle; clones are the same world.
 #[derive(Clone)]
@@ -46,6 +47,9 @@ pub struct Inner {
     /// Ports by how often they were released.
     pub released: HashMap<PortId, u32>,
     pub persist_held: Option<Vec<PersistToken>>,
+    pub zone: Zone,
+    /// Connections that are gone.
+    gone: HashSet<FlowId>,
     measures: bool,
     next_port: u32,
     /// Our tag by branch, or Call-ID, of the INVITE that we answered, and when.
@@ -115,6 +119,8 @@ impl World {
             wire: Vec::new(),
             released: HashMap::new(),
             persist_held: None,
+            zone: Zone::default(),
+            gone: HashSet::new(),
             measures: options.measures,
             next_port: 1,
             tags: HashMap::new(),
@@ -189,6 +195,7 @@ impl World {
 
     /// A connection is gone.
     pub fn flow_down(&self, flow: u64) {
+        self.0.borrow_mut().gone.insert(FlowId(flow));
         let event = TransportEvent::FlowDown { flow: FlowId(flow) };
         self.input(Input::Sip(SipInput::Transport(event)));
     }
@@ -262,48 +269,6 @@ impl World {
         self.0.borrow().events.iter().map(|event| event.fact.clone()).collect()
     }
 
-    /// Over what the switch sent whatever begins so.
-    pub fn ways_of(&self, prefix: &str) -> Vec<Transport> {
-        let inner = self.0.borrow();
-        let sent = inner.effects.iter().filter_map(|(_, effect)| match effect {
-            Effect::Send(transmit) if transmit.payload.starts_with(prefix.as_bytes()) => {
-                Some(transmit.path.transport)
-            }
-            _ => None,
-        });
-        sent.collect()
-    }
-
-    /// The connections that the switch has closed.
-    pub fn closed(&self) -> Vec<u64> {
-        let inner = self.0.borrow();
-        let closed = inner.effects.iter().filter_map(|(_, effect)| match effect {
-            Effect::Close(flow) => Some(flow.0),
-            _ => None,
-        });
-        closed.collect()
-    }
-
-    /// What the media engine was told.
-    pub fn media_commands(&self) -> Vec<MediaCommand> {
-        let inner = self.0.borrow();
-        let media = inner.effects.iter().filter_map(|(_, effect)| match effect {
-            Effect::Media(command) => Some(command.clone()),
-            _ => None,
-        });
-        media.collect()
-    }
-
-    /// The last bridge that the engine was told; its ports may be gone.
-    pub fn last_bridge(&self) -> Option<MediaCommand> {
-        let inner = self.0.borrow();
-        let mut bridges = inner.effects.iter().rev().filter_map(|(_, effect)| match effect {
-            Effect::Media(command @ MediaCommand::Bridge { .. }) => Some(command.clone()),
-            _ => None,
-        });
-        bridges.next()
-    }
-
     pub fn cdrs(&self) -> Vec<Cdr> {
         self.0.borrow().cdrs.clone()
     }
@@ -330,7 +295,19 @@ impl Inner {
                 Effect::Send(transmit) => {
                     let message = Message::parse(transmit.payload).expect("what we send can be read");
                     self.check_message(transmit.path.transport, &message);
-                    self.arrive(transmit.path, message);
+                    let is_gone = self.gone.contains(&transmit.path.flow);
+                    match transmit.opens {
+                        Opens::At(remote) if is_gone => {
+                            self.arrive(Path { remote, ..transmit.path }, message)
+                        }
+                        Opens::Nowhere if is_gone => {
+                            let event = TransportEvent::SendFailed { ticket: transmit.ticket };
+                            self.inputs.push_back(Input::Sip(SipInput::Transport(event)));
+                        }
+                        Opens::At(_) | Opens::Nowhere | Opens::Named(_) | Opens::Peer => {
+                            self.arrive(transmit.path, message)
+                        }
+                    }
                 }
                 Effect::Media(MediaCommand::Release { port }) => {
                     *self.released.entry(port).or_default() += 1;
@@ -352,6 +329,7 @@ impl Inner {
                     None => self.inputs.push_back(Input::Sip(SipInput::Persisted(token))),
                 },
                 Effect::Persist { notify: None, .. } => {}
+                Effect::LookUp(question) => self.inputs.extend(self.zone.ask(question)),
                 Effect::Close(flow) => {
                     let event = TransportEvent::FlowDown { flow };
                     self.inputs.push_back(Input::Sip(SipInput::Transport(event)));

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grammar::{Malformed, blanks, token};
 use super::method::Method;
+use super::write::{Print, push_number};
 
 /// A request's place in its dialog.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,7 +44,15 @@ impl FromStr for CSeq {
 
 impl fmt::Display for CSeq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.number, self.method)
+        f.write_str(&self.printed())
+    }
+}
+
+impl Print for CSeq {
+    fn print(&self, out: &mut String) {
+        push_number(out, self.number);
+        out.push(' ');
+        out.push_str(self.method.as_str());
     }
 }
 

@@ -116,7 +116,7 @@ impl ParseError {
     pub fn reply(&self, datagram: &Bytes) -> Option<Response> {
         let status = self.owed()?;
         let echoed = echo(datagram)?;
-        let mut answer = Response::empty(status);
+        let mut answer = Response::bare(status);
         answer.reason = Bytes::from_static(self.fault.phrase().as_bytes());
         for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
             let times = echoed.all(&name).count();

@@ -76,9 +76,18 @@ impl Headers {
         &mut shared.lines
     }
 
-    /// Takes over what was read of To and CSeq in a list that has the same.
-    pub(super) fn learn(&mut self, other: &Headers) {
-        Arc::make_mut(&mut self.0).views.learn(&other.0.views);
+    /// Those of a request that stand in its answers too (RFC 3261 §8.2.6.2), and what was read of them.
+    pub(super) fn answered(&self) -> Headers {
+        let mut lines = Vec::with_capacity(USUAL);
+        for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
+            lines.extend(self.iter().filter(|header| header.name == name).cloned());
+        }
+        Headers(Arc::new(Shared { lines, views: self.0.views.of_answer() }))
+    }
+
+    /// The first value of this name, to be kept apart from its message.
+    pub(crate) fn kept(&self, name: &Name) -> Option<Bytes> {
+        self.get(name).map(Bytes::copy_from_slice)
     }
 
     /// The first value of this name.

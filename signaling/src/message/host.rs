@@ -90,6 +90,9 @@ impl Print for Host {
 /// An IPv6 address. Of the three colons that the grammar of RFC 3261 puts before an IPv4 address at its end, one
 /// is too many and forgiven (RFC 5118 §4.10).
 fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    if !text.contains(':') {
+        return None;
+    }
     if let Ok(address) = text.parse() {
         return Some(address);
     }

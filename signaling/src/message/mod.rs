@@ -171,11 +171,7 @@ impl Response {
     /// A response to a request: Via, From, To, Call-ID and CSeq are copied in order (RFC 3261 §8.2.6.2),
     /// Timestamp into a 100 (§8.2.6.1). The To tag is the caller's to add.
     pub fn to(request: &Request, status: u16) -> Self {
-        let mut response = Response::empty(status);
-        for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
-            response.headers.copy(&name, &request.headers);
-        }
-        response.headers.learn(&request.headers);
+        let mut response = Response { headers: request.headers.answered(), ..Response::bare(status) };
         if status == 100 {
             response.headers.copy(&Name::Timestamp, &request.headers);
         }
@@ -183,9 +179,9 @@ impl Response {
     }
 
     /// A response without headers, with the usual phrase.
-    fn empty(status: u16) -> Self {
+    fn bare(status: u16) -> Self {
         let reason = Bytes::from_static(reason(status).as_bytes());
-        Response { status, reason, headers: Headers::usual(), body: Body::default() }
+        Response { status, reason, headers: Headers::default(), body: Body::default() }
     }
 
     /// The same with another phrase.
@@ -206,19 +202,7 @@ impl Response {
         if to.tag().is_some() {
             return;
         }
-        let tag = tag();
-        let plain = tag.as_ref().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
-        let tagged = match self.headers.text(&Name::To) {
-            // What is there already stays as it was written.
-            Some(written) if plain && !to.params.has("tag") && !written.ends_with(';') => {
-                Value::from([written, ";tag=", tag.as_ref()].concat())
-            }
-            Some(_) | None => {
-                let mut to = to.clone();
-                to.set_tag(tag.as_ref());
-                Value::from(to)
-            }
-        };
+        let tagged = tagged(to, self.headers.get(&Name::To).unwrap_or_default(), tag().as_ref());
         self.headers.set(Name::To, tagged);
     }
 
@@ -242,4 +226,15 @@ impl Response {
         self.headers.set(Name::ContentType, content_type);
         self.body = Body::from(body.into());
     }
+}
+
+/// An address that has no tag, with this tag. What is written already stays so when that is possible.
+pub(crate) fn tagged(address: &NameAddr, written: &[u8], tag: &str) -> Bytes {
+    let plain = tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+    if plain && !address.params.has("tag") && !written.ends_with(b";") {
+        return [written, b";tag=", tag.as_bytes()].concat().into();
+    }
+    let mut address = address.clone();
+    address.set_tag(tag);
+    Value::from(address).into_bytes()
 }

@@ -92,7 +92,7 @@ macro_rules! printed {
     )*};
 }
 
-printed!(u8, u16, u32, u64, usize, ContactList, CSeq, AuthParams, Method);
+printed!(u8, u16, u32, u64, usize, ContactList, AuthParams, Method);
 
 macro_rules! appended {
     ($($type:ty),*) => {$(
@@ -110,7 +110,7 @@ macro_rules! appended {
     )*};
 }
 
-appended!(Uri, NameAddr, Via);
+appended!(Uri, NameAddr, Via, CSeq);
 
 /// A request URI as it was written, in one piece: never a space or a control character.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

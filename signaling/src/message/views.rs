@@ -44,12 +44,10 @@ impl Views {
         }
     }
 
-    /// Takes over what was read of To and CSeq in a list that has the same.
-    pub(super) fn learn(&mut self, other: &Views) {
-        let Some(theirs) = other.0.get() else { return };
-        let mut ours = self.0.take().unwrap_or_default();
-        (ours.to, ours.cseq) = (theirs.to.clone(), theirs.cseq.clone());
-        self.0 = OnceLock::from(ours);
+    /// What was read of the headers that an answer to this request has too, and that are asked for again.
+    pub(super) fn of_answer(&self) -> Views {
+        let Some(all) = self.0.get() else { return Views::default() };
+        Views(OnceLock::from(Box::new(All { to: all.to.clone(), cseq: all.cseq.clone(), ..All::default() })))
     }
 }
 

@@ -4,12 +4,15 @@ use dialtone_core::endpoint::ContactChange;
 use dialtone_core::{ContactId, Mono};
 
 use super::{Binding, BindingChange, PersistToken};
+use crate::wire::Path;
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Changes {
     /// For calls.
     pub contacts: Vec<ContactChange>,
+    /// Ways that have been left for others: a phone is back over another connection, or from another port.
+    pub moved: Vec<(Path, Path)>,
     /// For the store, all or nothing.
     pub persist: Vec<BindingChange>,
     /// Who waits for that.

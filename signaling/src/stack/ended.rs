@@ -20,10 +20,19 @@ struct Dialog {
 }
 
 /// See the module. By our tag.
-#[derive(Default)]
 pub(crate) struct Ended {
     dialogs: TextMap<String, Dialog>,
     order: VecDeque<(Mono, String)>,
+}
+
+/// With room for all of them: growing moves all of it within the turn of some BYE.
+impl Default for Ended {
+    fn default() -> Self {
+        Ended {
+            dialogs: TextMap::with_capacity_and_hasher(ENDED_MAX, Default::default()),
+            order: VecDeque::with_capacity(ENDED_MAX),
+        }
+    }
 }
 
 impl Ended {

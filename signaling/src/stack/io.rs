@@ -7,7 +7,8 @@ use bytes::Bytes;
 use dialtone_core::endpoint::ContactChange;
 use dialtone_core::{LegCommand, LegEvent, LegId, Number};
 
-use super::Subscribers;
+use super::{SeekCounts, Subscribers};
+use crate::locate::Question;
 use crate::message::Message;
 use crate::net::Addresses;
 use crate::registrar::{Binding, BindingChange, PersistToken};
@@ -86,6 +87,8 @@ pub enum SipOutput {
         /// Which.
         flow: FlowId,
     },
+    /// Ask DNS this; [`TransportEvent::LookedUp`] tells.
+    LookUp(Question),
     /// Somebody failed to prove who they are.
     AuthFailed {
         /// The account that they named.
@@ -125,6 +128,8 @@ pub struct StackCounts {
     pub legs: usize,
     /// Dialogs: of legs that are answered, and early ones with callers.
     pub dialogs: usize,
+    /// Names that are looked up, and where they lead.
+    pub names: SeekCounts,
     /// Bindings.
     pub bindings: usize,
     /// Of those, the ones that cannot be reached.

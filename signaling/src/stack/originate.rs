@@ -7,7 +7,7 @@ use super::reach::Way;
 use super::{SipOutput, Stack};
 use crate::message::{Method, Name, Request};
 use crate::sdp::CONTENT_TYPE;
-use crate::ua::{Ask, Calling, Leg, Reliability, State, diversion};
+use crate::ua::{Ask, Calling, Leg, Reliability, SendIdentity, State, diversion};
 use crate::wire::Transport;
 
 /// For whom a call of ours is made.
@@ -56,9 +56,11 @@ impl Stack {
         let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
         leg.at_source = way.at_source;
         leg.asserts = asserts;
+        leg.exchange.told = (asserts.sends != SendIdentity::None).then(|| caller.party.clone());
+        let path = way.course.path;
         let mut invite = Request::new(Method::Invite, way.uri.clone());
         let headers = &mut invite.headers;
-        headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()));
+        headers.push(Name::Via, identity.via(path, &self.tokens.branch()));
         way.routes.iter().for_each(|route| headers.push(Name::Route, route));
         // RFC 7332 §5: a call that goes round through other servers must end.
         headers.push(Name::MaxForwards, caller.journey.hops.to_string());
@@ -66,7 +68,7 @@ impl Stack {
         headers.push(Name::To, identity.user(&endpoint, ""));
         headers.push(Name::CallId, self.tokens.call_id());
         headers.push(Name::CSeq, &b"1 INVITE"[..]);
-        headers.push(Name::Contact, identity.contact(way.path, id, &way.uri));
+        headers.push(Name::Contact, identity.contact(path, id, &way.uri));
         headers.push(Name::UserAgent, identity.agent());
         identity.allow(headers);
         identity.supported(headers, reliability);
@@ -83,20 +85,20 @@ impl Stack {
             // RFC 3892 §3: who transferred, as we know them.
             headers.push(Name::ReferredBy, identity.user(&referrer.number, &referrer.name).to_string());
         }
-        invite.set_body(CONTENT_TYPE, leg.sdp.offer(&identity.described(offer, way.path)));
-        let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
+        invite.set_body(CONTENT_TYPE, leg.sdp.offer(&identity.described(offer, path)));
+        let tx = self.tx.send(now.mono, invite.clone(), way.course, Some(id), &mut self.tx_out);
         let timer_c = now.mono + self.config.calls.timer_c;
         self.dialogs.insert(leg.tag.clone(), id);
         let ways = (way.contact, left);
         leg.state =
-            State::Calling(Box::new(Calling::new(tx, (invite, offer.clone()), way.path, ways, ask, timer_c)));
+            State::Calling(Box::new(Calling::new(tx, (invite, offer.clone()), path, ways, ask, timer_c)));
         self.legs.insert(id, Box::new(leg));
     }
 
     fn is_over_tls(&self, endpoint: &str, contact: ContactId) -> bool {
         let way =
             self.registrar.binding(endpoint, contact).and_then(|binding| self.way_to(endpoint, binding));
-        way.is_some_and(|way| way.path.transport == Transport::Tls)
+        way.is_some_and(|way| way.course.path.transport == Transport::Tls)
     }
 
     /// The way that a call took has failed before its device said anything: the same call over the next one.
@@ -117,25 +119,26 @@ impl Stack {
         // RFC 3261 §8.1.3.5: another attempt has the same Call-ID and From, and the next CSeq.
         let cseq = invite.cseq().map_or(1, |cseq| cseq.number) + 1;
         let identity = &self.config.identity;
+        let path = way.course.path;
         invite.uri = way.uri.clone();
         let headers = &mut invite.headers;
-        headers.set(Name::Via, identity.via(way.path, &self.tokens.branch()).to_string());
+        headers.set(Name::Via, identity.via(path, &self.tokens.branch()).to_string());
         headers.set(Name::CSeq, format!("{cseq} INVITE"));
-        headers.set(Name::Contact, identity.contact(way.path, id, &way.uri));
+        headers.set(Name::Contact, identity.contact(path, id, &way.uri));
         headers.remove(&Name::Route);
         way.routes.iter().for_each(|route| headers.push(Name::Route, route));
         if let Some(leg) = self.legs.get_mut(&id)
             && let State::Calling(calling) = &leg.state
         {
             // The next way may lead to another side of a translator.
-            let shown = identity.described(&calling.offer, way.path);
+            let shown = identity.described(&calling.offer, path);
             invite.set_body(CONTENT_TYPE, leg.sdp.offer(&shown));
         }
-        let tx = self.tx.send(now.mono, invite.clone(), way.path, Some(id), &mut self.tx_out);
+        let tx = self.tx.send(now.mono, invite.clone(), way.course, Some(id), &mut self.tx_out);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.at_source = way.at_source;
             if let State::Calling(calling) = &mut leg.state {
-                calling.goes_by(tx, invite, way.path, (way.contact, left));
+                calling.goes_by(tx, invite, path, (way.contact, left));
             }
         }
         true

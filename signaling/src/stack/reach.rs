@@ -10,17 +10,18 @@ use dialtone_core::endpoint::ContactChange;
 use dialtone_core::{ContactId, LegId, Now};
 
 use super::{SipOutput, Stack};
+use crate::locate::Hop;
 use crate::message::{MAX_FORWARDS, Method, Name, NameAddr, RawUri, Request, Scheme, Uri};
 use crate::registrar::{Binding, Nat, ReachPolicy};
 use crate::sdp::CONTENT_TYPE;
-use crate::transaction::TxId;
+use crate::transaction::{Course, TxId};
 use crate::ua::{Leg, State, addressed, next_hop};
 use crate::wire::{FlowId, Path, Transport};
 
 /// A way to a binding, and what a request must say on it.
 pub(super) struct Way {
     pub contact: ContactId,
-    pub path: Path,
+    pub course: Course,
     pub uri: RawUri,
     pub routes: Vec<String>,
     /// Whether it is the only way, whatever the phone's contact says.
@@ -42,26 +43,29 @@ impl Stack {
         };
         let proxy =
             binding.routes.first().and_then(|first| NameAddr::parse(first).ok()).map(|first| first.uri);
-        let path = match &proxy {
+        let course = match &proxy {
             Some(proxy) => self.path_to_proxy(proxy, binding)?,
             None => self.path_to_phone(&target, binding)?,
         };
         let (uri, routes) = addressed(uri, binding.routes.clone(), proxy.as_ref());
-        let allowed = self.policy(endpoint).is_none_or(|policy| policy.allows(path.transport));
+        // Where the way is to be looked for, it is looked for among what is allowed.
+        let allowed =
+            !course.known || self.policy(endpoint).is_none_or(|policy| policy.allows(course.path.transport));
         allowed.then_some(Way {
             contact: binding.contact,
-            path,
+            course,
             uri,
             routes,
             at_source: binding.is_at_source(),
         })
     }
 
-    fn path_to_phone(&self, target: &Uri, binding: &Binding) -> Option<Path> {
+    fn path_to_phone(&self, target: &Uri, binding: &Binding) -> Option<Course> {
         let stands = self.ways.stands(binding.path);
         if binding.is_at_source() {
-            return stands.then_some(binding.path);
+            return stands.then_some(binding.path.into());
         }
+        let hop = self.hop(binding.path, target);
         let transport = match Transport::named_by(target) {
             // UDP is what a phone says that names nothing: it does not speak against its connection.
             None | Some(Transport::Udp) if target.scheme != Scheme::Sips => binding.path.transport,
@@ -69,33 +73,53 @@ impl Stack {
             Some(Transport::Tcp) if binding.path.transport == Transport::Tls => Transport::Tls,
             named => named?,
         };
+        let hop = hop.map(|hop| match hop.transport {
+            Some(_) => Hop { transport: Some(transport), ..hop },
+            None => hop,
+        });
+        // Who is believed is called where the name leads, and anybody else once no way of theirs stands.
+        let way_stands = transport == binding.path.transport && stands;
+        if let Some(hop) = hop.clone().filter(|_| binding.nat == Nat::Never || !way_stands) {
+            let within = (binding.nat != Nat::Never).then(|| binding.path.remote.ip());
+            return Some(sought(Hop { within, ..hop }, binding.path, None));
+        }
         if binding.nat == Nat::Never
             && let Some(remote) = transport.address_of(target)
             && (remote != binding.path.remote || !stands)
         {
-            return self.ways.to(transport, remote, binding.path.local);
+            return self.ways.to(transport, remote, binding.path.local).map(Course::from);
         }
-        if transport == binding.path.transport && stands {
-            return Some(next_hop(target, &[], binding.path));
+        if way_stands {
+            let path = next_hop(target, &[], binding.path);
+            return Some(Course { hop, ..path.into() });
         }
         // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
         let remote = match transport.is_reliable() {
             false => next_hop(target, &[], binding.path).remote,
-            true => transport.address_of(target)?,
+            // Only who is believed may have us connect to another host than the one that registered.
+            true => transport.address_of(target).filter(|remote| {
+                binding.nat == Nat::Never
+                    || remote.ip().to_canonical() == binding.path.remote.ip().to_canonical()
+            })?,
         };
-        self.ways.to(transport, remote, binding.path.local)
+        self.ways.to(transport, remote, binding.path.local).map(Course::from)
     }
 
-    /// The proxy nearest to us, at the address that it names, or else from where it sent the REGISTER.
-    fn path_to_proxy(&self, proxy: &Uri, binding: &Binding) -> Option<Path> {
+    /// The proxy nearest to us, where its name leads or at the address that it names, or else from where it sent the
+    /// REGISTER.
+    fn path_to_proxy(&self, proxy: &Uri, binding: &Binding) -> Option<Course> {
         let came = Some(binding.path).filter(|path| self.ways.stands(*path));
-        let Some(remote) = binding.path.transport.address_of(proxy) else { return came };
+        if let Some(hop) = self.hop(binding.path, proxy) {
+            let fallback = came.filter(|came| !hop.secure || came.transport == Transport::Tls);
+            return Some(sought(hop, binding.path, fallback));
+        }
+        let Some(remote) = binding.path.transport.address_of(proxy) else { return came.map(Course::from) };
         if let Some(path) =
             came.filter(|path| path.transport.is_reliable() && path.remote.ip() == remote.ip())
         {
-            return Some(path);
+            return Some(path.into());
         }
-        self.ways.to(binding.path.transport, remote, binding.path.local).or(came)
+        self.ways.to(binding.path.transport, remote, binding.path.local).or(came).map(Course::from)
     }
 
     /// A connection is gone, and with it the only way to some.
@@ -110,6 +134,18 @@ impl Stack {
         }
     }
 
+    /// A phone has left one way for another, and its calls with it: behind a translator there is none else to it
+    /// (RFC 5626 §4.3).
+    pub(super) fn calls_follow(&mut self, endpoint: &str, moved: &[(Path, Path)]) {
+        if moved.is_empty() {
+            return;
+        }
+        // Phones change their way seldom.
+        for leg in self.legs.values_mut().filter(|leg| *leg.endpoint == *endpoint) {
+            moved.iter().for_each(|(from, to)| leg.moves(*from, *to));
+        }
+    }
+
     /// Calls that were on their way to a contact whose connection broke.
     fn callers_of(&mut self, now: Now, contact: ContactId, out: &mut Vec<SipOutput>) {
         let over = |leg: &Leg| matches!(&leg.state, State::Calling(calling) if calling.goes_on_from(contact));
@@ -118,6 +154,13 @@ impl Stack {
         for leg in legs {
             self.next_way(now, leg, None, out);
         }
+    }
+
+    /// The contacts of an extension to which no way leads.
+    pub(super) fn unreachable(&self, endpoint: &str) -> Vec<ContactId> {
+        let bindings = self.registrar.current(endpoint).iter();
+        let lost = bindings.filter(|binding| self.way_to(endpoint, binding).is_none());
+        lost.map(|binding| binding.contact).collect()
     }
 
     /// A contact cannot be reached.
@@ -183,7 +226,7 @@ impl Stack {
                 continue;
             };
             let question = self.question(&endpoint, &way);
-            let tx = self.tx.send(now.mono, question, way.path, None, &mut self.tx_out);
+            let tx = self.tx.send(now.mono, question, way.course, None, &mut self.tx_out);
             self.probes.asked(now.mono, contact, tx);
         }
     }
@@ -195,14 +238,14 @@ impl Stack {
         from.set_tag(&self.tokens.tag());
         let mut request = Request::new(Method::Options, way.uri.clone());
         let headers = &mut request.headers;
-        headers.push(Name::Via, identity.via(way.path, &self.tokens.branch()).to_string());
+        headers.push(Name::Via, identity.via(way.course.path, &self.tokens.branch()).to_string());
         way.routes.iter().for_each(|route| headers.push(Name::Route, route));
         headers.push(Name::MaxForwards, MAX_FORWARDS);
         headers.push(Name::From, from.to_string());
         headers.push(Name::To, identity.user(endpoint, "").to_string());
         headers.push(Name::CallId, self.tokens.call_id());
         headers.push(Name::CSeq, "1 OPTIONS");
-        headers.push(Name::Contact, identity.contact(way.path, None, &way.uri));
+        headers.push(Name::Contact, identity.contact(way.course.path, None, &way.uri));
         headers.push(Name::Accept, CONTENT_TYPE);
         headers.push(Name::UserAgent, identity.agent());
         request
@@ -230,6 +273,13 @@ impl Stack {
         // Somebody may have waited for its place.
         self.qualify(now, out);
     }
+}
+
+/// A way that is to be looked for; the last one known says from which of our addresses, and whether TLS is needed.
+fn sought(hop: Hop, last: Path, fallback: Option<Path>) -> Course {
+    let transport = if hop.secure { Transport::Tls } else { hop.transport.unwrap_or(last.transport) };
+    let path = Path { flow: FlowId(0), transport, ..last };
+    Course { known: false, hop: Some(hop), fallback, ..path.into() }
 }
 
 fn reached(

@@ -20,11 +20,17 @@ const REGISTRAR: [&str; 3] = ["path", "outbound", "gruu"];
 impl Stack {
     /// The answer to what belongs to nothing that we know, and to a ping. Nobody had to prove anything to send
     /// it, so that it must not take a place in the table of transactions.
-    pub(super) fn answer_without_memory(&self, now: Mono, request: &Request, path: Path) -> Option<Response> {
+    pub(super) fn answer_without_memory(
+        &self,
+        now: Mono,
+        request: &Request,
+        key: &Lookup,
+        path: Path,
+    ) -> Option<Response> {
         let in_dialog = || request.to().is_ok_and(|to| to.tag().is_some());
         let mut response = match &request.method {
             Method::Ack => return None,
-            _ if self.tx.knows(request) => return None,
+            _ if self.tx.knows(key) => return None,
             Method::Cancel if self.tx.has_invite_of(request) => return None,
             Method::Cancel => Response::to(request, 481),
             _ if in_dialog() && self.dialog_of(request).is_some() => return None,
@@ -234,7 +240,13 @@ impl Stack {
             identity: &self.config.identity,
         };
         let mut changes = Changes::default();
+        if self.registrar.current(&account).len() >= policy.contacts_max {
+            // The phone that was there is back as another contact, or will be.
+            let lost = self.unreachable(&account);
+            self.registrar.forget(&account, &lost, &mut changes);
+        }
         let answer = self.registrar.register(now.mono, &asked, &mut changes);
+        self.calls_follow(&account, &std::mem::take(&mut changes.moved));
         self.publish(now, changes, false, out);
         if let Some(response) = answer {
             self.respond(now, tx, response);

@@ -2,19 +2,20 @@
 
 use std::net::SocketAddr;
 
-use dialtone_core::{LegId, Now};
+use dialtone_core::{Cause, LegId, Now};
 
 use super::{SipOutput, Stack, Wire, received};
-use crate::message::{Request, Response};
+use crate::message::{Name, Request, Response};
 use crate::transaction::{Answerer, TxId, TxOutput};
-use crate::ua::end_unwanted;
-use crate::wire::{Ticket, Transmit};
+use crate::ua::{end_unwanted, reason_value};
+use crate::wire::{Opens, Ticket, Transmit};
 
 impl Stack {
     /// Deals with what transactions said, which may make them say more, until they are silent.
     pub(super) fn settle(&mut self, now: Now, out: &mut Vec<SipOutput>) {
         let mut said = std::mem::take(&mut self.said);
-        while !self.tx_out.is_empty() {
+        while !self.tx_out.is_empty() || !self.seeker.is_silent() {
+            self.sought(now, out);
             std::mem::swap(&mut said, &mut self.tx_out);
             for output in said.drain(..) {
                 self.transaction(now, output, out);
@@ -57,6 +58,9 @@ impl Stack {
                 }
                 self.with_leg(now, leg, out, |leg, desk| leg.answered(desk, tx, response));
             }
+            TxOutput::Delivered { path } => self.delivered(path),
+            TxOutput::Late { tx, owner, response } => self.heard_late(now, tx, owner, &response),
+            TxOutput::Undelivered { owner, undelivered } => self.undelivered(now, owner, undelivered),
             TxOutput::Timeout { tx, owner, unreachable } => {
                 let Some(leg) = owner else { return self.questioned(now, tx, None, out) };
                 if self.is_calling(leg, tx) && self.next_way(now, leg, None, out) {
@@ -94,8 +98,22 @@ impl Stack {
         }
     }
 
-    /// An INVITE of a leg that is over was answered all the same, by another fork or once more: whoever
-    /// did must not believe in a call (RFC 3261 §13.2.2.4).
+    /// A target that was given up for the next one is at work on the INVITE all the same: it must stop (RFC 3261 §9.1),
+    /// and a call that it has made must end. Its refusal has been acknowledged.
+    fn heard_late(&mut self, now: Now, tx: TxId, owner: Option<LegId>, response: &Response) {
+        match (response.status, owner) {
+            (100..=199, owner) => {
+                let Some((mut cancel, course)) = self.tx.cancel_request(tx) else { return };
+                cancel.headers.push(Name::Reason, reason_value(Cause::RecoveryOnTimer));
+                self.tx.send(now.mono, cancel, course, owner, &mut self.tx_out);
+            }
+            (_, Some(leg)) => self.answered_late(now, leg, tx, response),
+            (_, None) => {}
+        }
+    }
+
+    /// An INVITE of a leg that is over, or is another target's, was answered all the same, by another fork or once
+    /// more: whoever did must not believe in a call (RFC 3261 §13.2.2.4). A dialog that goes on is not ended.
     fn answered_late(&mut self, now: Now, leg: LegId, tx: TxId, response: &Response) {
         let Some((invite, path)) = self.tx.invite(tx).filter(|_| response.is_success()) else { return };
         let tag = response.to_tag();
@@ -108,11 +126,12 @@ impl Stack {
                 };
                 let Some((path, ack, bye)) = ended else { return };
                 self.tx.acknowledged(tx, &tag, path, ack.to_bytes());
-                (path, ack.to_bytes(), Some(bye))
+                let goes_on = self.legs.contains_key(&leg) && invite.to().is_ok_and(|to| to.tag().is_some());
+                (path, ack.to_bytes(), (!goes_on).then_some(bye))
             }
             Answerer::Surplus => return,
         };
-        let transmit = Transmit { path, payload, ticket: Ticket::default() };
+        let transmit = Transmit { path, opens: Opens::Peer, payload, ticket: Ticket::default() };
         self.tx_out.push(TxOutput::Transmit { owner: Some(leg), transmit });
         if let Some(bye) = bye {
             self.tx.send(now.mono, bye, path, Some(leg), &mut self.tx_out);

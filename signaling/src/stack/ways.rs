@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Socket;
+use crate::locate::Hop;
 use crate::message::{RawUri, Scheme, Uri};
 use crate::net::Addresses;
 use crate::ua::Identity;
@@ -48,6 +49,12 @@ impl Ways {
         }
     }
 
+    /// Where a URI leads whose host is a name, and not ours. A flow is the only way to a contact that says ob
+    /// (RFC 5626 §4.3).
+    pub fn hop(&self, identity: &Identity, peer: Path, uri: &Uri) -> Option<Hop> {
+        Hop::of(uri).filter(|_| !uri.params.has("ob") && !self.serves(identity, peer, uri))
+    }
+
     /// Whether what a path names still is what it was when the path was learned.
     pub fn stands(&self, path: Path) -> bool {
         let same = |socket: &Socket| {
@@ -72,13 +79,15 @@ impl Ways {
     }
 
     /// The way of a dialog. A connection that is gone cannot be called back at its source port: its peer
-    /// listens where its contact says. A path without a connection opens one by itself.
+    /// listens where its contact says, if that is its own host: nobody makes us connect to another's. A path without a
+    /// connection opens one by itself.
     pub fn still(&self, path: Path, target: &RawUri) -> Path {
         if path.transport == Transport::Udp || path.flow == FlowId(0) || self.stands(path) {
             return path;
         }
         let remote = target.parse().ok().and_then(|target| path.transport.address_of(&target));
-        remote.and_then(|remote| self.to(path.transport, remote, path.local)).unwrap_or(path)
+        let own = |remote: &SocketAddr| remote.ip().to_canonical() == path.remote.ip().to_canonical();
+        remote.filter(own).and_then(|remote| self.to(path.transport, remote, path.local)).unwrap_or(path)
     }
 }
 

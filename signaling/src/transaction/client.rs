@@ -7,6 +7,8 @@
 //!   └──F: timeout─────┴──▶ Terminated
 //! ```
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dialtone_core::Mono;
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,7 @@ pub(super) struct Client {
     timers: Timers,
     timing: Timing,
     reliable: bool,
+    hurried: bool,
     bytes: Bytes,
 }
 
@@ -48,13 +51,16 @@ impl Client {
             timers.resend_after(now, timing.t1); // timer E
         }
         timers.leave_after(now, timing.patience()); // timer F
-        Client { state: State::Trying, timers, timing, reliable, bytes }
+        Client { state: State::Trying, timers, timing, reliable, hurried: false, bytes }
     }
 
     pub fn response(&mut self, now: Mono, response: Response, out: &mut Vec<Action>) {
         match (self.state, response.status) {
             (State::Trying | State::Proceeding, 100..=199) => {
                 self.state = State::Proceeding;
+                if std::mem::take(&mut self.hurried) {
+                    self.timers.leave_after(now, self.timing.patience());
+                }
                 out.push(Action::Respond(response));
             }
             (State::Trying | State::Proceeding, _) => {
@@ -96,6 +102,12 @@ impl Client {
             };
             self.timers.resend_after(now, next);
         }
+    }
+
+    /// Another way is wanted when nobody answers for so long (RFC 3263 §4.3).
+    pub fn hurry(&mut self, now: Mono, patience: Duration) {
+        self.hurried = true;
+        self.timers.leave_after(now, patience.min(self.timing.patience()));
     }
 
     /// Whether the peer owes an answer.

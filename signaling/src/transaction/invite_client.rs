@@ -10,6 +10,10 @@
 //! ```
 //!
 //! The ACK to a refusal is made here (§17.1.1.3); the ACK to a 2xx is the dialog's.
+//!
+//! One that has gone on to another target (RFC 3263 §4.3) is late: what it still hears is told apart.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use dialtone_core::Mono;
@@ -36,6 +40,10 @@ pub(super) struct InviteClient {
     timers: Timers,
     timing: Timing,
     reliable: bool,
+    /// Whether another target gets the request when nobody answers in time.
+    hurried: bool,
+    /// Whether another target has got it.
+    late: bool,
     request: Request,
     bytes: Bytes,
     ack: Option<Bytes>,
@@ -70,6 +78,8 @@ impl InviteClient {
             timers,
             timing,
             reliable,
+            hurried: false,
+            late: false,
             request,
             bytes,
             ack: None,
@@ -104,6 +114,13 @@ impl InviteClient {
 
     pub fn response(&mut self, now: Mono, response: Response, out: &mut Vec<Action>) {
         match (self.state, response.status) {
+            // It is cancelled once; what ends it then is its final answer, or RFC 3261 §9.1.
+            (State::Proceeding, 100..=199) if self.late => {}
+            (State::Calling, 100..=199) if self.late => {
+                self.state = State::Proceeding;
+                self.timers.leave_after(now, self.timing.patience());
+                out.push(Action::Respond(response));
+            }
             (State::Calling | State::Proceeding, 100..=199) => {
                 self.state = State::Proceeding;
                 self.timers = Timers::default();
@@ -138,7 +155,7 @@ impl InviteClient {
     pub fn transport_failed(&mut self, out: &mut Vec<Action>) {
         match self.state {
             State::Calling | State::Proceeding => {
-                out.push(Action::Failed);
+                out.extend((!self.late).then_some(Action::Failed));
                 self.terminate(out);
             }
             // An ACK that was lost on its way is sent again when the refusal is.
@@ -148,8 +165,12 @@ impl InviteClient {
 
     pub fn expire(&mut self, now: Mono, out: &mut Vec<Action>) {
         if self.timers.take_leave(now) {
-            if self.state == State::Calling {
+            if self.state == State::Calling && !self.late {
                 out.push(Action::Timeout);
+                if self.hurried {
+                    self.late = true;
+                    return self.timers.leave_after(now, self.timing.patience());
+                }
             }
             return self.terminate(out);
         }
@@ -159,13 +180,33 @@ impl InviteClient {
         }
     }
 
-    /// Whether the peer owes a final answer.
+    /// Another way is wanted when nobody answers for so long (RFC 3263 §4.3).
+    pub fn hurry(&mut self, now: Mono, patience: Duration) {
+        self.hurried = true;
+        self.timers.leave_after(now, patience.min(self.timing.patience()));
+    }
+
+    /// Whether the peer owes a final answer that somebody waits for.
     pub fn waits(&self) -> bool {
-        matches!(self.state, State::Calling | State::Proceeding)
+        matches!(self.state, State::Calling | State::Proceeding) && !self.late
+    }
+
+    /// Whether it was given up for another target, which is the one that counts.
+    pub fn is_late(&self) -> bool {
+        self.late
     }
 
     pub fn deadline(&self) -> Option<Mono> {
         self.timers.next()
+    }
+
+    /// Nobody waits for its answer any more, and one that comes is acknowledged all the same.
+    pub fn dismiss(&mut self, now: Mono) {
+        if self.waits() {
+            self.hurried = false;
+            self.timers = Timers::default();
+            self.timers.leave_after(now, self.timing.patience());
+        }
     }
 
     /// Gives it up without telling anybody.

@@ -5,10 +5,12 @@
 //! 2xx or its ACK, which are end to end and belong to the dialog.
 
 mod client;
+mod errand;
 mod invite_client;
 mod invite_server;
 mod key;
 mod output;
+mod sending;
 mod server;
 mod table;
 #[cfg(test)]
@@ -16,7 +18,7 @@ mod tests;
 mod timing;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,9 +26,8 @@ use bytes::Bytes;
 use dialtone_core::{IdMap, LegId, Mono, TextMap};
 use serde::{Deserialize, Serialize};
 
-use self::client::Client;
+pub use self::errand::{Course, Errand, Failure, Undelivered};
 pub(crate) use self::invite_client::Answerer;
-use self::invite_client::InviteClient;
 use self::invite_server::InviteServer;
 pub(crate) use self::key::Lookup;
 pub use self::output::TxOutput;
@@ -34,7 +35,7 @@ use self::server::Server;
 use self::table::{Key, Machine, Transaction};
 pub use self::timing::Timing;
 use crate::message::{Message, Method, Name, Request, Response, Via};
-use crate::wire::{Credentials, Path, Ticket, Transmit};
+use crate::wire::{Credentials, Opens, Path, Ticket, Transmit};
 
 /// Names a transaction of either side; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +73,8 @@ pub struct Transactions {
     deadlines: BinaryHeap<Reverse<(Mono, TxId)>>,
     /// What the machine that is being driven asks for; empty between calls.
     actions: Vec<Action>,
+    /// Requests of ours that have no way at the moment, and their names.
+    held: HashSet<TxId>,
     /// Requests that were refused because the table was full.
     refused: u64,
 }
@@ -90,6 +93,7 @@ impl Transactions {
             servers: TextMap::with_capacity_and_hasher(room, Default::default()),
             deadlines: BinaryHeap::with_capacity(room),
             actions: Vec::new(),
+            held: HashSet::new(),
             refused: 0,
         }
     }
@@ -119,17 +123,17 @@ impl Transactions {
         self.timing
     }
 
-    /// A request arrived.
-    pub fn request(
+    /// A request arrived; it belongs under this key of [`Lookup::server`].
+    pub(crate) fn request(
         &mut self,
         now: Mono,
         request: Request,
+        key: &Lookup,
         path: Path,
         credentials: Credentials,
         out: &mut Vec<TxOutput>,
     ) {
-        let Some(key) = Lookup::server(&request) else { return };
-        if let Some(&tx) = self.servers.get(&*key) {
+        if let Some(&tx) = self.servers.get(&**key) {
             let acks = request.method == Method::Ack;
             if acks && self.is_accepted(tx) {
                 // RFC 6026 §7.1: an ACK to a 2xx is the dialog's, also from a peer that repeats the branch.
@@ -152,9 +156,9 @@ impl Transactions {
                 response.headers.push(Name::RetryAfter, "5");
                 self.answer_and_forget(&request, path, response, out);
             }
-            Method::Cancel => self.cancel(request, &key, path, out),
+            Method::Cancel => self.cancel(request, key, path, out),
             _ => {
-                let tx = self.add_server(&request, &key, path);
+                let tx = self.add_server(&request, key, path);
                 // First, so that whoever draws the ladder knows the leg before its 100 leaves.
                 out.push(TxOutput::Request { tx, request, path, credentials });
                 self.started(tx, out);
@@ -178,30 +182,9 @@ impl Transactions {
         });
     }
 
-    /// Sends a request. Its topmost Via must carry a branch of ours that was never used before.
-    pub fn send(
-        &mut self,
-        now: Mono,
-        request: Request,
-        path: Path,
-        owner: Option<LegId>,
-        out: &mut Vec<TxOutput>,
-    ) -> TxId {
-        let key = Key::Client(Lookup::client(&request).map(|key| key.share()));
-        let reliable = path.transport.is_reliable();
-        let machine = if request.method == Method::Invite {
-            Machine::InviteClient(InviteClient::start(now, self.timing, reliable, request, &mut self.actions))
-        } else {
-            Machine::Client(Client::start(now, self.timing, reliable, &request, &mut self.actions))
-        };
-        let tx = self.add(machine, path, owner, key);
-        self.started(tx, out);
-        tx
-    }
-
-    /// Whether a request repeats one that has its transaction.
-    pub fn knows(&self, request: &Request) -> bool {
-        Lookup::server(request).is_some_and(|key| self.servers.contains_key(&*key))
+    /// Whether a request with this key repeats one that has its transaction.
+    pub(crate) fn knows(&self, key: &Lookup) -> bool {
+        self.servers.contains_key(&**key)
     }
 
     /// Whether an INVITE of ours that is not over went out with this Via.
@@ -241,12 +224,13 @@ impl Transactions {
     }
 
     /// The CANCEL for an INVITE of ours, when RFC 3261 §9.1 lets us send it: after a provisional answer
-    /// and before a final one.
-    pub fn cancel_request(&self, invite: TxId) -> Option<(Request, Path)> {
+    /// and before a final one, and the way of the INVITE.
+    pub fn cancel_request(&self, invite: TxId) -> Option<(Request, Course)> {
         let transaction = self.all.get(&invite)?;
         match &transaction.machine {
             Machine::InviteClient(client) if client.can_cancel() => {
-                Some((key::cancel(client.request()), transaction.path))
+                let opens = transaction.opens.clone();
+                Some((key::cancel(client.request()), Course { opens, ..transaction.path.into() }))
             }
             Machine::InviteClient(_) | Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {
                 None
@@ -278,6 +262,15 @@ impl Transactions {
         if let Some(Machine::InviteClient(client)) = self.all.get_mut(&invite).map(|tx| &mut tx.machine) {
             client.acknowledged(tag, path, ack);
         }
+    }
+
+    /// Whoever sent this INVITE is gone: it is not repeated any more, and its answer is acknowledged until the peer can
+    /// have none left (RFC 3261 §17.1.1.3).
+    pub fn dismiss(&mut self, now: Mono, invite: TxId, out: &mut Vec<TxOutput>) {
+        self.drive(invite, out, |machine, _| match machine {
+            Machine::InviteClient(client) => client.dismiss(now),
+            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {}
+        });
     }
 
     /// Gives up an INVITE of ours; late answers are dropped.
@@ -336,6 +329,7 @@ impl Transactions {
         }
         let transmit = Transmit {
             path: response_path(request, path),
+            opens: response_opens(request, path),
             payload: response.to_bytes(),
             ticket: Ticket::default(),
         };
@@ -356,7 +350,10 @@ impl Transactions {
         } else {
             Machine::Server(Server::start(self.timing, reliable))
         };
-        self.add(machine, response_path(request, path), None, Key::Server(key.share()))
+        let tx = self.new_id();
+        let (way, opens) = (response_path(request, path), response_opens(request, path));
+        self.add(tx, Transaction::new(machine, way, opens, Key::Server(key.share())));
+        tx
     }
 
     fn is_accepted(&self, tx: TxId) -> bool {
@@ -383,4 +380,10 @@ fn response_path(request: &Request, path: Path) -> Path {
         Ok(via) => Path { remote: via.response_target(path.transport, path.remote), ..path },
         Err(_) => path,
     }
+}
+
+/// Where a connection is opened for the answers to a request whose own is gone: a source port takes none.
+fn response_opens(request: &Request, path: Path) -> Opens {
+    let listens = request.via().ok().and_then(|via| via.listens_at(path.transport, path.remote));
+    listens.map_or(Opens::Nowhere, Opens::At)
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use dialtone_core::LegId;
 
-use super::TxId;
+use super::{TxId, Undelivered};
 use crate::message::{Message, Request, Response};
 use crate::wire::{Credentials, Path, Transmit};
 
@@ -65,6 +65,29 @@ pub enum TxOutput {
         /// The transaction.
         tx: TxId,
         /// The leg that it serves.
+        owner: Option<LegId>,
+        /// The answer.
+        response: Response,
+    },
+    /// A request to somebody who is known by name came to nothing by one way, or has none yet. Its transaction goes on
+    /// by another, or is over.
+    Undelivered {
+        /// The leg that it serves.
+        owner: Option<LegId>,
+        /// It.
+        undelivered: Box<Undelivered>,
+    },
+    /// Whoever is known by name and was reached this way has answered.
+    Delivered {
+        /// The way.
+        path: Path,
+    },
+    /// An INVITE that has gone on to another target was answered by this one all the same: the first provisional
+    /// answer, a refusal, each 2xx.
+    Late {
+        /// The transaction of the target that was given up.
+        tx: TxId,
+        /// The leg that it served.
         owner: Option<LegId>,
         /// The answer.
         response: Response,

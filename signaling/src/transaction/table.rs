@@ -9,8 +9,9 @@ use super::client::Client;
 use super::invite_client::InviteClient;
 use super::invite_server::InviteServer;
 use super::server::Server;
-use super::{Action, Transactions, TxId, TxOutput};
-use crate::wire::{Path, Ticket, Transmit};
+use super::{Action, Errand, Failure, Transactions, TxId, TxOutput, Undelivered};
+use crate::message::Response;
+use crate::wire::{Opens, Path, Ticket, Transmit};
 
 pub(super) enum Machine {
     InviteClient(InviteClient),
@@ -51,23 +52,31 @@ pub(super) enum Key {
 pub(super) struct Transaction {
     pub machine: Machine,
     pub path: Path,
+    pub opens: Opens,
     pub owner: Option<LegId>,
-    key: Key,
+    /// What is needed to send it by another way, while that is possible.
+    pub errand: Option<Box<Errand>>,
+    pub key: Key,
     scheduled: Option<Mono>,
 }
 
 impl Transaction {
+    pub fn new(machine: Machine, path: Path, opens: Opens, key: Key) -> Self {
+        Transaction { machine, path, opens, owner: None, errand: None, key, scheduled: None }
+    }
+
     /// Does what its machine asks for; whether it is over.
-    fn carry_out(&self, tx: TxId, actions: &mut Vec<Action>, out: &mut Vec<TxOutput>) -> bool {
+    fn carry_out(&mut self, tx: TxId, actions: &mut Vec<Action>, out: &mut Vec<TxOutput>) -> bool {
         let owner = self.owner;
         let mut over = false;
         for action in actions.drain(..) {
             match action {
                 Action::Send(payload) => {
-                    let transmit = Transmit { path: self.path, payload, ticket: Ticket(tx.0) };
+                    let (path, opens) = (self.path, self.opens.clone());
+                    let transmit = Transmit { path, opens, payload, ticket: Ticket(tx.0) };
                     out.push(TxOutput::Transmit { owner, transmit });
                 }
-                Action::Respond(response) => out.push(TxOutput::Response { tx, owner, response }),
+                Action::Respond(response) => self.answered(tx, response, out),
                 Action::Timeout => self.ended_unanswered(tx, false, out),
                 Action::Failed => self.ended_unanswered(tx, true, out),
                 Action::Done => over = true,
@@ -76,8 +85,37 @@ impl Transaction {
         over
     }
 
+    fn answered(&mut self, tx: TxId, response: Response, out: &mut Vec<TxOutput>) {
+        let owner = self.owner;
+        if matches!(&self.machine, Machine::InviteClient(client) if client.is_late()) {
+            return out.push(TxOutput::Late { tx, owner, response });
+        }
+        match self.errand.take() {
+            Some(errand) if response.status == 503 => {
+                self.undelivered(tx, *errand, Failure::Refused(response), out);
+            }
+            // RFC 3263 §4.3: whoever is at work on it keeps it. A 100 says no more than that a proxy is there.
+            errand => {
+                if errand.is_some() {
+                    out.push(TxOutput::Delivered { path: self.path });
+                }
+                self.errand = errand.filter(|_| response.status == 100);
+                out.push(TxOutput::Response { tx, owner, response });
+            }
+        }
+    }
+
+    fn undelivered(&self, tx: TxId, errand: Errand, failure: Failure, out: &mut Vec<TxOutput>) {
+        let undelivered = Box::new(Undelivered { tx, errand, path: self.path, failure });
+        out.push(TxOutput::Undelivered { owner: self.owner, undelivered });
+    }
+
     /// Only a client's user waits for something; a server's learns from its dialog.
-    fn ended_unanswered(&self, tx: TxId, unreachable: bool, out: &mut Vec<TxOutput>) {
+    fn ended_unanswered(&mut self, tx: TxId, unreachable: bool, out: &mut Vec<TxOutput>) {
+        if let Some(errand) = self.errand.take() {
+            let failure = if unreachable { Failure::Unreachable } else { Failure::Silent };
+            return self.undelivered(tx, *errand, failure, out);
+        }
         match self.key {
             Key::Client(_) => out.push(TxOutput::Timeout { tx, owner: self.owner, unreachable }),
             Key::Server(_) => {}
@@ -86,19 +124,34 @@ impl Transaction {
 }
 
 impl Transactions {
-    /// Takes one in, and does what its machine asked for when it started.
-    pub(super) fn add(&mut self, machine: Machine, path: Path, owner: Option<LegId>, key: Key) -> TxId {
+    /// A name that was never used.
+    pub(super) fn new_id(&mut self) -> TxId {
         let tx = TxId(self.next);
         self.next += 1;
-        match &key {
+        tx
+    }
+
+    /// Takes one in.
+    pub(super) fn add(&mut self, tx: TxId, transaction: Transaction) {
+        match &transaction.key {
             Key::Client(key) => self.clients.extend(key.clone().map(|key| (key, tx))),
             Key::Server(key) => {
                 self.servers.insert(Arc::clone(key), tx);
             }
         }
-        self.waiting += usize::from(machine.waits());
-        self.all.insert(tx, Box::new(Transaction { machine, path, owner, key, scheduled: None }));
-        tx
+        self.waiting += usize::from(transaction.machine.waits());
+        self.all.insert(tx, Box::new(transaction));
+    }
+
+    /// Gives a transaction another name, if there is one of this.
+    pub(super) fn rename(&mut self, from: TxId, to: TxId) {
+        let Some(mut transaction) = self.all.remove(&from) else { return };
+        if let Key::Client(Some(key)) = &transaction.key {
+            self.clients.insert(Arc::clone(key), to);
+        }
+        transaction.scheduled = transaction.machine.deadline();
+        self.deadlines.extend(transaction.scheduled.map(|at| Reverse((at, to))));
+        self.all.insert(to, transaction);
     }
 
     /// Lets a transaction do something, then sees whether it is over or wants to be woken.
@@ -118,7 +171,13 @@ impl Transactions {
     /// Does what a transaction's machine has asked for.
     pub(super) fn started(&mut self, tx: TxId, out: &mut Vec<TxOutput>) {
         let Some(transaction) = self.all.get_mut(&tx) else { return };
-        if transaction.carry_out(tx, &mut self.actions, out) {
+        let (before, was_errand) = (out.len(), transaction.errand.is_some());
+        let over = transaction.carry_out(tx, &mut self.actions, out);
+        let undelivered = |output: &TxOutput| matches!(output, TxOutput::Undelivered { .. });
+        if was_errand && out.iter().skip(before).any(undelivered) {
+            self.held.insert(tx);
+        }
+        if over {
             return self.forget(tx);
         }
         if let Some(at) = transaction.machine.deadline()

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::flows::Outgoing;
 use super::hub::Hub;
 use super::metrics::Metrics;
-use super::stream;
 use super::udp::UdpPort;
+use super::{resolver, stream};
 use crate::auth::Accounts;
+use crate::locate::Question;
 use crate::net::Addresses;
 use crate::wire::{FlowId, Path, Transmit, Transport};
 
@@ -32,6 +33,11 @@ impl TransportHandle {
                 None => hub.send_failed(transmit.ticket),
             },
         }
+    }
+
+    /// Asks DNS. [`LookedUp`](crate::wire::TransportEvent::LookedUp) tells what it said, or that it could not.
+    pub fn look_up(&self, question: Question) {
+        resolver::look_up(&self.0, question);
     }
 
     /// Closes a connection; one that is gone already is no error.

@@ -14,6 +14,7 @@ use super::flows::Flows;
 use super::gate::{Arrival, Gate};
 use super::limits::Limits;
 use super::metrics::Metrics;
+use super::resolver::Names;
 use super::routes::Routes;
 use super::sink::{Class, Sink};
 use super::tls::TlsConfig;
@@ -34,6 +35,7 @@ pub(super) struct Hub {
     pub(super) listening: Vec<(Transport, SocketAddr)>,
     pub(super) tls: Option<TlsConfig>,
     pub(super) routes: Routes,
+    pub(super) names: Names,
     pub(super) runtime: Handle,
     pub(super) sink: Box<dyn Sink>,
     /// Held by the task whose turn it is to wait for room in the sink.

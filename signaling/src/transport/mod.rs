@@ -13,8 +13,8 @@
 //! a bounded table, and its share of stateless answers. Every queue has a bound in [`Limits`] and a number in
 //! [`Metrics`].
 //!
-//! Not here: retransmission, the switch from UDP to TCP for large requests (RFC 3261 §18.1.1), DNS, and any
-//! memory of calls.
+//! `resolver.rs` asks DNS and tells what it said. Not here: retransmission, the switch from UDP to TCP for large
+//! requests (RFC 3261 §18.1.1), what a name leads to, and any memory of calls.
 
 mod budget;
 mod clock;
@@ -28,6 +28,7 @@ mod handle;
 mod hub;
 mod limits;
 mod metrics;
+mod resolver;
 mod routes;
 mod sink;
 mod stream;
@@ -59,6 +60,7 @@ pub use guard::{Glance, GuardPolicy, SCANNERS, SECURITY_TARGET};
 pub use handle::TransportHandle;
 pub use limits::Limits;
 pub use metrics::{Count, Metrics};
+pub use resolver::DnsConfig;
 pub use sink::{Class, Sink};
 pub use tls::TlsConfig;
 pub use via::stamp_via;
@@ -66,6 +68,7 @@ pub use via::stamp_via;
 use flows::Flows;
 use gate::Gate;
 use hub::Hub;
+use resolver::Names;
 use routes::Routes;
 use udp::UdpPort;
 
@@ -84,6 +87,8 @@ pub struct TransportConfig {
     pub tls: Vec<SocketAddr>,
     /// How they, and those that we open, are protected; `None` without TLS.
     pub tls_config: Option<TlsConfig>,
+    /// Who is asked for names.
+    pub dns: DnsConfig,
     /// Bounds.
     pub limits: Limits,
     /// Seals nonces; the stack needs the same one if it issues challenges itself.
@@ -124,7 +129,7 @@ impl Transports {
         accounts: Arc<Accounts>,
         sink: impl Sink,
     ) -> Result<Transports, StartError> {
-        let TransportConfig { udp, tcp, tls, tls_config, limits, key, clock } = config;
+        let TransportConfig { udp, tcp, tls, tls_config, dns, limits, key, clock } = config;
         let (mut ports, mut lates) = (Vec::new(), Vec::new());
         // 0 is no flow.
         for (flow, address) in (1..).zip(udp) {
@@ -156,6 +161,7 @@ impl Transports {
             listening,
             tls: tls_config,
             routes: Routes::default(),
+            names: Names::new(&dns),
             runtime: Handle::current(),
             sink: Box::new(sink),
             turnstile: tokio::sync::Mutex::new(()),

@@ -2,7 +2,7 @@
 
 use dialtone_core::Cause;
 
-use crate::message::{Headers, Name};
+use crate::message::{Headers, Name, push_number};
 
 /// The status with which a call is refused.
 pub fn status_of(cause: Cause) -> u16 {
@@ -82,7 +82,15 @@ pub fn reason(headers: &Headers) -> Option<Cause> {
 pub fn reason_value(cause: Cause) -> String {
     match cause {
         Cause::AnsweredElsewhere => "SIP;cause=200;text=\"Call completed elsewhere\"".to_owned(),
-        other => format!("Q.850;cause={};text=\"{}\"", other.code(), other.text()),
+        other => {
+            let mut value = String::with_capacity(64);
+            value.push_str("Q.850;cause=");
+            push_number(&mut value, other.code());
+            value.push_str(";text=\"");
+            value.push_str(other.text());
+            value.push('"');
+            value
+        }
     }
 }
 

@@ -10,10 +10,11 @@ use super::Identity;
 use super::tokens::Tokens;
 use crate::message::{
     CSeq, HeaderError, Host, MAX_FORWARDS, Method, Name, NameAddr, Print, RawUri, Request, Response, Scheme,
-    Uri, Value, push_number,
+    Uri, Value, push_number, tagged,
 };
 use crate::stack::Ways;
-use crate::wire::{Path, Transport};
+use crate::transaction::Course;
+use crate::wire::{FlowId, Path, Transport};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -44,8 +45,7 @@ impl Dialog {
         at_source: bool,
         local_tag: &str,
     ) -> Result<Dialog, HeaderError> {
-        let mut local = invite.headers.to()?.clone();
-        local.set_tag(local_tag);
+        let local = tagged(invite.to()?, invite.headers.get(&Name::To).unwrap_or_default(), local_tag);
         let remote = invite.headers.from()?;
         let target = invite.dialog_target()?;
         let routes = invite.headers.routes(&Name::RecordRoute)?;
@@ -53,8 +53,8 @@ impl Dialog {
             call_id: Value::from(invite.call_id()?).into_bytes(),
             local_tag: local_tag.to_owned(),
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
-            local: Value::from(&local).into_bytes(),
-            remote: Value::from(remote).into_bytes(),
+            local,
+            remote: invite.headers.kept(&Name::From).unwrap_or_default(),
             path: if at_source { path } else { next_hop(&target, &routes, path) },
             at_source,
             target: RawUri::from(&*target),
@@ -80,8 +80,8 @@ impl Dialog {
             call_id: Value::from(invite.call_id()?).into_bytes(),
             local_tag: local.tag().unwrap_or_default().to_owned(),
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
-            local: Value::from(local).into_bytes(),
-            remote: Value::from(remote).into_bytes(),
+            local: invite.headers.kept(&Name::From).unwrap_or_default(),
+            remote: answer.headers.kept(&Name::To).unwrap_or_default(),
             path: if at_source { path } else { next_hop(&target, &routes, path) },
             at_source,
             target: RawUri::from(&*target),
@@ -141,12 +141,33 @@ impl Dialog {
         }
     }
 
+    /// Its peer has left one way for another.
+    pub fn moves(&mut self, from: Path, to: Path) {
+        let only_way = self.at_source || from.transport.is_reliable();
+        if only_way && self.routes.is_empty() && self.path.is_same_peer(from) {
+            self.path = to;
+        }
+    }
+
     /// Looks whether the way still stands; before each request of ours.
     pub fn look_for(&mut self, ways: &Ways) {
-        // Behind a route it is the next proxy's connection, and the target's address says nothing of it.
-        if self.routes.is_empty() {
+        // Behind a route it is the next proxy's connection, and the target's address says nothing of it; nor does that
+        // of who is behind a translator.
+        if self.routes.is_empty() && !self.at_source {
             self.path = ways.still(self.path, &self.target);
         }
+    }
+
+    /// Which way its next request takes, and where to when that leads nowhere: the way that the peer's own messages
+    /// come while it stands, then where the name of the nearest proxy, or of the peer, leads (RFC 3263 §4).
+    pub fn course(&self, ways: &Ways, identity: &Identity) -> Course {
+        let nearest = match self.routes.first() {
+            Some(route) => ways.hop(identity, self.path, &route.uri),
+            None => self.target.parse().ok().and_then(|target| ways.hop(identity, self.path, &target)),
+        };
+        let hop = nearest.filter(|_| !self.at_source);
+        let stands = self.path.flow == FlowId(0) || ways.stands(self.path);
+        Course { known: stands || hop.is_none(), hop, ..self.path.into() }
     }
 
     /// Becomes the dialog of another fork of the same INVITE.

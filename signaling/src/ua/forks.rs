@@ -40,6 +40,10 @@ impl Forks {
         &self.0
     }
 
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Fork> {
+        self.0.iter_mut()
+    }
+
     pub fn get(&mut self, tag: &str) -> Option<&mut Fork> {
         self.0.iter_mut().find(|fork| fork.dialog.remote_tag == tag)
     }
@@ -104,5 +108,6 @@ pub(crate) fn end_fork(
     desk.transmit(fork.path, ack.to_bytes(), Some(owner));
     let mut bye = fork.request(Method::Bye, desk.identity, desk.tokens);
     bye.headers.push(Name::Reason, reason_value(Cause::AnsweredElsewhere));
-    desk.tx.send(desk.now.mono, bye, fork.path, Some(owner), desk.tx_out);
+    let course = fork.course(desk.ways, desk.identity);
+    desk.tx.send(desk.now.mono, bye, course, Some(owner), desk.tx_out);
 }

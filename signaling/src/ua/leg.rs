@@ -154,6 +154,16 @@ impl Leg {
         .filter(|dialog| dialog.remote_tag == remote_tag)
     }
 
+    /// Its far end has left one way for another.
+    pub fn moves(&mut self, from: Path, to: Path) {
+        match &mut self.state {
+            State::Offered(offered) => offered.dialog.moves(from, to),
+            State::Calling(calling) => calling.forks.all_mut().for_each(|fork| fork.dialog.moves(from, to)),
+            State::Up(session) => session.dialog.moves(from, to),
+            State::Gone => {}
+        }
+    }
+
     /// Whether a request with this Call-ID and this From tag belongs to it (RFC 3261 §12.2.2).
     pub fn is_for(&self, call_id: &str, remote_tag: &str) -> bool {
         match &self.state {

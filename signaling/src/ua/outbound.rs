@@ -15,12 +15,14 @@ use super::cause::{cause_of, reason_value, status_of};
 use super::dialog::Dialog;
 use super::exchange::Wish;
 use super::forks::Forks;
+use super::identity::Identity;
 use super::leg::{Body, Leg, State};
 use super::policy::Reliability;
 use super::reliable::{Heard, rseq};
 use super::session::Session;
 use super::timers::{Ask, SessionTimer};
 use crate::message::{ContactList, Method, Name, NameAddr, Request, Response};
+use crate::sdp::CONTENT_TYPE;
 use crate::transaction::TxId;
 use crate::wire::Path;
 
@@ -97,6 +99,11 @@ impl Calling {
         (self.way, self.others, self.heard) = (way, others, false);
     }
 
+    /// Whether the call is still wanted.
+    pub fn goes_on(&self) -> bool {
+        self.cancel == Cancel::No
+    }
+
     /// The INVITE, the way that it took and the ways that are left, when the way failed and not the call: nothing
     /// was heard of it, or a proxy found its flow gone (RFC 5626 §5.3).
     pub fn next_way(&self, status: Option<u16>) -> Option<(Request, ContactId, Vec<ContactId>)> {
@@ -125,6 +132,23 @@ impl Calling {
 }
 
 impl Leg {
+    /// A request of it goes by another way than it was made for.
+    pub(crate) fn goes_by(&mut self, tx: TxId, request: &mut Request, path: Path, identity: &Identity) {
+        if let State::Calling(calling) = &mut self.state
+            && calling.tx == tx
+        {
+            // It may lead to another side of a translator.
+            request.set_body(CONTENT_TYPE, self.sdp.offer(&identity.described(&calling.offer, path)));
+            (calling.invite, calling.path) = (request.clone(), path);
+            (calling.forks, calling.heard) = (Forks::default(), false);
+            return;
+        }
+        let tag = request.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        if let Some(dialog) = tag.and_then(|tag| self.dialog(&tag)) {
+            dialog.path = path;
+        }
+    }
+
     /// Carries out a command while the far end has not answered.
     pub(crate) fn command_calling(&mut self, desk: &mut Desk<'_>, command: LegCommand) {
         match command {
@@ -141,6 +165,7 @@ impl Leg {
             | LegCommand::Progress { .. }
             | LegCommand::Answer { .. }
             | LegCommand::RefuseTransfer { .. }
+            | LegCommand::Connected { .. }
             | LegCommand::TransferProgress(_) => {}
         }
     }
@@ -148,12 +173,17 @@ impl Leg {
     fn cancel(&mut self, desk: &mut Desk<'_>, cause: Cause) {
         let State::Calling(calling) = &mut self.state else { return };
         match desk.tx.cancel_request(calling.tx) {
-            Some((mut cancel, path)) => {
+            Some((mut cancel, course)) => {
                 cancel.headers.push(Name::Reason, reason_value(cause));
-                desk.tx.send(desk.now.mono, cancel, path, Some(self.id), desk.tx_out);
+                desk.tx.send(desk.now.mono, cancel, course, Some(self.id), desk.tx_out);
                 // RFC 3261 §9.1: no final answer within 64*T1 of the CANCEL ends the INVITE.
                 let patience = desk.now.mono + desk.tx.timing().patience() + Duration::from_millis(1);
                 calling.cancel = Cancel::Sent { patience, cause };
+            }
+            // It never left, or came to nothing by every way so far: there is nothing to cancel.
+            None if desk.tx.is_held(calling.tx) => {
+                desk.tx.let_go(calling.tx);
+                self.state = State::Gone;
             }
             None => calling.cancel = Cancel::Waiting(cause),
         }
@@ -243,7 +273,8 @@ impl Leg {
             let mut prack = fork.dialog.request(Method::Prack, desk.identity, desk.tokens);
             let cseq = response.cseq().map_or(1, |cseq| cseq.number);
             prack.headers.push(Name::RAck, format!("{rseq} {cseq} INVITE"));
-            desk.tx.send(desk.now.mono, prack, fork.dialog.path, Some(self.id), desk.tx_out);
+            let course = fork.dialog.course(desk.ways, desk.identity);
+            desk.tx.send(desk.now.mono, prack, course, Some(self.id), desk.tx_out);
         }
         match cancel {
             Cancel::Waiting(cause) => return self.cancel(desk, cause),

@@ -180,7 +180,7 @@ impl Leg {
         };
         dialog.look_for(desk.ways);
         let mut notify = dialog.request(Method::Notify, desk.identity, desk.tokens);
-        let path = dialog.path;
+        let (path, course) = (dialog.path, dialog.course(desk.ways, desk.identity));
         let left = subscription.until.since(desk.now.mono).as_secs();
         let state = match ended {
             Some(reason) => format!("terminated;reason={reason}"),
@@ -191,7 +191,7 @@ impl Leg {
         notify.headers.push(Name::Event, event);
         notify.headers.push(Name::SubscriptionState, state);
         notify.set_body("message/sipfrag;version=2.0", format!("SIP/2.0 {status} {}\r\n", reason(status)));
-        let tx = desk.tx.send(desk.now.mono, notify, path, Some(self.id), desk.tx_out);
+        let tx = desk.tx.send(desk.now.mono, notify, course, Some(self.id), desk.tx_out);
         if ended.is_none() {
             (subscription.notify, subscription.status) = (Some(tx), status);
             self.refers.subscription = Some(subscription);

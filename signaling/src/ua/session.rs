@@ -105,6 +105,7 @@ impl Leg {
             LegCommand::Modify { offer } => self.ask(desk, Wish::Offer(offer), 0),
             LegCommand::AcceptModify { description } => self.accept_change(desk, &description),
             LegCommand::RefuseModify { cause } => self.refuse_change(desk, change_refusal(cause), cause),
+            LegCommand::Connected { party } => self.connected(desk, party),
             LegCommand::HangUp { cause } => {
                 self.wanted = false;
                 self.bye(desk, cause);
@@ -156,7 +157,8 @@ impl Leg {
         session.dialog.look_for(desk.ways);
         let mut bye = session.dialog.request(Method::Bye, desk.identity, desk.tokens);
         bye.headers.push(Name::Reason, reason_value(cause));
-        desk.tx.send(desk.now.mono, bye, session.dialog.path, Some(self.id), desk.tx_out);
+        let course = session.dialog.course(desk.ways, desk.identity);
+        desk.tx.send(desk.now.mono, bye, course, Some(self.id), desk.tx_out);
         desk.remember(&session.dialog);
         self.refers.forget();
     }

@@ -1,6 +1,7 @@
 //! What a scenario works with: a private network, the server, phones, and ears.
 
 mod baresip;
+mod dns;
 mod lab;
 mod linphone;
 mod load;
@@ -17,6 +18,7 @@ mod sound;
 mod sys;
 
 pub use baresip::{Baresip, Phone, Voice};
+pub use dns::Dns;
 pub use lab::{Lab, scenario};
 pub use linphone::Linphone;
 pub use load::{Load, Stage};

@@ -2,6 +2,7 @@
 
 mod clients;
 mod matching;
+mod sending;
 mod servers;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ struct Bench {
     /// Server transactions, in order of arrival.
     asked: Vec<TxId>,
     sent: Vec<Transmit>,
+    undelivered: Vec<Undelivered>,
 }
 
 impl Bench {
@@ -34,7 +36,7 @@ impl Bench {
         };
         let layer = Transactions::new(Timing::default(), limit);
         let (trace, asked, sent) = (Vec::new(), Vec::new(), Vec::new());
-        Bench { layer, now: Mono::ZERO, path, trace, asked, sent }
+        Bench { layer, now: Mono::ZERO, path, trace, asked, sent, undelivered: Vec::new() }
     }
 
     fn send(&mut self, method: &str) -> TxId {
@@ -54,7 +56,8 @@ impl Bench {
 
     fn receive(&mut self, request: Request) {
         let mut out = Vec::new();
-        self.layer.request(self.now, request, self.path, Credentials::None, &mut out);
+        let key = Lookup::server(&request).unwrap();
+        self.layer.request(self.now, request, &key, self.path, Credentials::None, &mut out);
         self.note(out);
     }
 
@@ -111,6 +114,12 @@ impl Bench {
                     format!("cancel of {}", if invite.is_some() { "an INVITE" } else { "nothing" })
                 }
                 TxOutput::Response { response, .. } => format!("heard {}", response.status),
+                TxOutput::Late { response, .. } => format!("late {}", response.status),
+                TxOutput::Delivered { .. } => "delivered".into(),
+                TxOutput::Undelivered { undelivered, .. } => {
+                    self.undelivered.push(*undelivered);
+                    "undelivered".into()
+                }
                 TxOutput::Timeout { unreachable: true, .. } => "unreachable".into(),
                 TxOutput::Timeout { .. } => "timeout".into(),
                 TxOutput::Seen { .. } => continue,

@@ -94,6 +94,7 @@ impl World {
             tcp: addresses.clone(),
             tls: addresses,
             tls_config: Some(identity.config()),
+            dns: Default::default(),
             limits: setup.limits,
             key: NonceKey::new([3; 32]),
             clock: Clock::new(move || clock.now()),

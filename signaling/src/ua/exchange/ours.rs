@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use dialtone_core::{Cause, HungUpBy, LegEvent, Mono};
+use dialtone_core::{Cause, HungUpBy, LegEvent, Mono, Party};
 
 use super::super::Desk;
 use super::super::cause::{cause_of, reason_value};
 use super::super::leg::{Body, Leg, State};
-use super::{Asking, Patience, Wish};
+use super::super::policy::SendIdentity;
+use super::{Asking, Connected, Patience, Wish};
 use crate::message::{Method, Name, Response};
 use crate::sdp::CONTENT_TYPE;
 use crate::transaction::TxId;
@@ -35,6 +36,15 @@ impl Leg {
                 self.exchange.later(wish, at, tries);
             }
             None => self.tell(desk, LegEvent::ModifyRefused { cause: Cause::FacilityNotImplemented }),
+        }
+    }
+
+    /// Tells them whom they talk with from now on, by a refresh (RFC 5876 §3.2), if they are told such things.
+    pub(crate) fn connected(&mut self, desk: &mut Desk<'_>, party: Party) {
+        if self.asserts.sends != SendIdentity::None && self.exchange.told.as_ref() != Some(&party) {
+            self.exchange.told = Some(party.clone());
+            self.exchange.connected = Some(Connected { party, sent: false });
+            self.ask_next(desk);
         }
     }
 
@@ -88,6 +98,7 @@ impl Leg {
         dialog.look_for(desk.ways);
         let mut request = dialog.request(method.clone(), desk.identity, desk.tokens);
         let (path, target) = (dialog.path, dialog.target.clone());
+        let course = dialog.course(desk.ways, desk.identity);
         let body = match &wish {
             Wish::Offer(offer) => Some(self.sdp.offer(&desk.identity.described(offer, path))),
             Wish::Refresh if method == Method::Invite => self.sdp.refresh(),
@@ -99,10 +110,15 @@ impl Leg {
         if let State::Up(session) = &self.state {
             session.timer.write(&mut request.headers);
         }
+        if let (Some(connected), State::Up(session)) = (&mut self.exchange.connected, &self.state) {
+            connected.sent = true;
+            let side = if session.owns_call_id { "calling" } else { "called" };
+            desk.identity.assert(&mut request.headers, self.asserts, &connected.party, side);
+        }
         if let Some(body) = body {
             request.set_body(CONTENT_TYPE, body);
         }
-        let tx = desk.tx.send(desk.now.mono, request, path, Some(self.id), desk.tx_out);
+        let tx = desk.tx.send(desk.now.mono, request, course, Some(self.id), desk.tx_out);
         let patience = Patience::Transaction;
         self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries: tries + 1, patience });
     }
@@ -223,8 +239,11 @@ impl Leg {
     }
 
     fn ask_next(&mut self, desk: &mut Desk<'_>) {
+        self.exchange.connected.take_if(|connected| connected.sent);
         if let Some(offer) = self.exchange.next.take() {
             self.ask(desk, Wish::Offer(offer), 0);
+        } else if self.exchange.connected.is_some() && !self.exchange.is_asking() {
+            self.ask(desk, Wish::Refresh, 0);
         }
     }
 
@@ -232,7 +251,9 @@ impl Leg {
     pub(crate) fn change_timed_out(&mut self, desk: &mut Desk<'_>, unreachable: bool) {
         let Some(Asking::Sent { method, wish, .. }) = self.exchange.asking.take() else { return };
         let cause = if unreachable { Cause::DestinationOutOfOrder } else { Cause::RecoveryOnTimer };
-        if matches!(self.state, State::Up(_)) {
+        // RFC 3261 §8.1.3.1: no way is as good as a 503; the phone may be about to come back by another one.
+        let may_come_back = unreachable && matches!(wish, Wish::Refresh);
+        if matches!(self.state, State::Up(_)) && !may_come_back {
             self.bye(desk, cause);
             return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::System });
         }
@@ -274,9 +295,9 @@ impl Leg {
     /// Cancels a re-INVITE that has had its provisional answer and nothing since; gives until when its final
     /// one, most often 487, must come (RFC 3261 §9.1). A 200 that crosses the CANCEL counts.
     fn cancel_change(&mut self, desk: &mut Desk<'_>, tx: TxId) -> Option<Mono> {
-        let (mut cancel, path) = desk.tx.cancel_request(tx)?;
+        let (mut cancel, course) = desk.tx.cancel_request(tx)?;
         cancel.headers.push(Name::Reason, reason_value(Cause::RecoveryOnTimer));
-        desk.tx.send(desk.now.mono, cancel, path, Some(self.id), desk.tx_out);
+        desk.tx.send(desk.now.mono, cancel, course, Some(self.id), desk.tx_out);
         Some(desk.now.mono + desk.tx.timing().patience() + Duration::from_millis(1))
     }
 

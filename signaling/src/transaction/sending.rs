@@ -1,0 +1,97 @@
+//! Requests of ours: how they leave, wait for a way, and leave by another.
+
+use std::time::Duration;
+
+use dialtone_core::{LegId, Mono};
+
+use super::client::Client;
+use super::invite_client::InviteClient;
+use super::table::{Key, Machine, Transaction};
+use super::{Course, Errand, Failure, Lookup, Transactions, TxId, TxOutput, Undelivered};
+use crate::message::{Method, Request};
+use crate::wire::{Opens, Path};
+
+impl Transactions {
+    /// Sends a request. Its topmost Via must carry a branch of ours that was never used before. When its way is not
+    /// known it waits, and [`TxOutput::Undelivered`] asks for one.
+    pub fn send(
+        &mut self,
+        now: Mono,
+        request: Request,
+        course: impl Into<Course>,
+        owner: Option<LegId>,
+        out: &mut Vec<TxOutput>,
+    ) -> TxId {
+        let Course { path, known, hop, fallback, opens } = course.into();
+        let tx = self.new_id();
+        let errand = hop.map(|hop| Errand { request: request.clone(), hop, targets: None, fallback });
+        match errand {
+            Some(errand) if !known => {
+                self.held.insert(tx);
+                let undelivered = Undelivered { tx, errand, path, failure: Failure::Unsent };
+                out.push(TxOutput::Undelivered { owner, undelivered: Box::new(undelivered) });
+            }
+            errand => self.start(now, tx, request, (path, opens), errand, owner, None, out),
+        }
+        tx
+    }
+
+    /// Sends a request that was held by this way, under the name that it has. Another way is wanted when nobody answers
+    /// for so long.
+    pub(crate) fn send_again(
+        &mut self,
+        now: Mono,
+        tx: TxId,
+        errand: Errand,
+        (path, opens, patience): (Path, Opens, Option<Duration>),
+        owner: Option<LegId>,
+        out: &mut Vec<TxOutput>,
+    ) {
+        self.held.remove(&tx);
+        // What refused it may say so again, and is owed an ACK each time.
+        let absorber = self.new_id();
+        self.rename(tx, absorber);
+        let request = errand.request.clone();
+        self.start(now, tx, request, (path, opens), Some(errand), owner, patience, out);
+    }
+
+    /// Whether a request of ours has no way at the moment.
+    pub fn is_held(&self, tx: TxId) -> bool {
+        self.held.contains(&tx)
+    }
+
+    /// A request that was held is given up.
+    pub fn let_go(&mut self, tx: TxId) {
+        self.held.remove(&tx);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a request, and all that is known of its way")]
+    fn start(
+        &mut self,
+        now: Mono,
+        tx: TxId,
+        request: Request,
+        (path, opens): (Path, Opens),
+        errand: Option<Errand>,
+        owner: Option<LegId>,
+        patience: Option<Duration>,
+        out: &mut Vec<TxOutput>,
+    ) {
+        let key = Key::Client(Lookup::client(&request).map(|key| key.share()));
+        let reliable = path.transport.is_reliable();
+        let actions = &mut self.actions;
+        let machine = if request.method == Method::Invite {
+            let mut client = InviteClient::start(now, self.timing, reliable, request, actions);
+            patience.into_iter().for_each(|patience| client.hurry(now, patience));
+            Machine::InviteClient(client)
+        } else {
+            let mut client = Client::start(now, self.timing, reliable, &request, actions);
+            patience.into_iter().for_each(|patience| client.hurry(now, patience));
+            Machine::Client(client)
+        };
+        let mut transaction = Transaction::new(machine, path, opens, key);
+        (transaction.owner, transaction.errand) = (owner, errand.map(Box::new));
+        self.add(tx, transaction);
+        self.started(tx, out);
+    }
+}
