@@ -19,7 +19,7 @@ impl World {
             return self.checks.fail("what we send cannot be read", format!("{:?}", transmit.payload));
         };
         self.checks.sent(self.now, &transmit, &message);
-        let Transmit { path, payload, ticket } = transmit;
+        let Transmit { path, payload, ticket, opens: _ } = transmit;
         if path.transport.is_reliable() {
             match self.net.stream(path.flow, self.now, true) {
                 Some(after) => self.plan(after, Happening::Delivered(path, payload)),

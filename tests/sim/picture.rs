@@ -45,7 +45,11 @@ impl Picture {
                     self.rung(peer, true, &message, now, "");
                 }
             }
-            Effect::Close(_) | Effect::Media(_) | Effect::Persist { .. } | Effect::Reply { .. } => {}
+            Effect::Close(_)
+            | Effect::LookUp(_)
+            | Effect::Media(_)
+            | Effect::Persist { .. }
+            | Effect::Reply { .. } => {}
         }
     }
 

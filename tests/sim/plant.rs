@@ -67,7 +67,11 @@ impl Plant {
             Effect::Publish(event) => self.event(event),
             Effect::Media(command) => return self.command(command, more),
             Effect::Send(transmit) => self.message(transmit, more),
-            Effect::Close(_) | Effect::Persist { .. } | Effect::Reply { .. } | Effect::Trace(_) => {}
+            Effect::Close(_)
+            | Effect::LookUp(_)
+            | Effect::Persist { .. }
+            | Effect::Reply { .. }
+            | Effect::Trace(_) => {}
         }
         true
     }

@@ -112,5 +112,6 @@ pub fn config(swarm: &Swarm) -> StackConfig {
         seed,
         nonce_key: nonce_key(),
         gruu_key: GruuKey::new([2; 32]),
+        dns: Default::default(),
     }
 }

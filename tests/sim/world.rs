@@ -265,6 +265,8 @@ impl World {
                 let said = if lost { SipInput::NotPersisted(token) } else { SipInput::Persisted(token) };
                 self.plan(after, Happening::Input(Input::Sip(said)));
             }
+            // Every address here is a number.
+            Effect::LookUp(question) => self.checks.fail("nobody is looked up", format!("{question:?}")),
             Effect::Close(flow) => self.break_flow(flow, Duration::ZERO),
             Effect::Persist { notify: None, .. } | Effect::Reply { .. } | Effect::Trace(_) => {}
         }
