@@ -272,7 +272,7 @@ impl Phone {
         let (tag, invites) = (call.local_tag.clone(), request.method == Method::Invite);
         let offers = !request.body.is_empty();
         let busy = call.change.is_some() || call.offer_open;
-        if !call.is_up() && (invites || offers) || busy && (invites || offers) {
+        if (invites || offers) && (busy || !call.is_up()) {
             return self.reply(key, 491, &tag);
         }
         if let Ok(contact) = request.contact() {
