@@ -2,7 +2,8 @@
 
 use dialtone_core::Direction;
 use dialtone_core::event::{DeviceState, Fact};
-use dialtone_signaling::message::Name;
+use dialtone_signaling::message::{Method, Name};
+use dialtone_signaling::wire::Transport;
 
 use super::calls::{connect, talking};
 use super::support::{Phone, World, sdp};
@@ -120,6 +121,25 @@ fn when_one_leg_takes_another_codec_the_other_is_asked_to_follow() {
     world.advance(1000);
     bob.bye();
     world.check("reinvite_changes_codec");
+}
+
+/// RFC 5626 §4.3: whose connection broke is followed by whatever it asks within its call, not only by what names a
+/// new target.
+#[test]
+fn a_phone_that_comes_over_another_connection_is_followed() {
+    let world = World::new();
+    let alice = world.phone_at("1001", Transport::Tcp, "10.0.0.11:40001");
+    let bob = world.registered("1002");
+    alice.register(3600);
+    connect(&world, &alice, &bob, "1002");
+    world.flow_down(100);
+    let elsewhere = world.phone_at("1001", Transport::Tcp, "10.0.0.11:40009");
+    elsewhere.steals(&alice);
+    elsewhere.within(Method::Options, |_| {});
+    assert_eq!(elsewhere.status(), 200, "it has proved who it is");
+    bob.bye();
+    assert_eq!((elsewhere.got("BYE").len(), alice.got("BYE").len()), (1, 0));
+    world.finish();
 }
 
 #[test]

@@ -128,7 +128,6 @@ impl World {
         self.plan(after, Happening::Input(Input::Sip(down)));
         if self.phones[phone].line.flow == Some(flow) {
             self.phones[phone].line.flow = None;
-            self.phones[phone].moved = Some(self.now);
             let after = self.rng.millis(10, 3000);
             self.plan(after, Happening::Noticed(phone));
         }

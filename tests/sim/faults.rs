@@ -73,8 +73,11 @@ impl World {
                 }
             }
             Fault::Rebind if self.phones[phone].line.flow.is_none() => {
-                self.new_port(phone);
-                self.phones[phone].moved = Some(self.now);
+                // Without a router in between nothing moves.
+                let line = &self.phones[phone].line;
+                if line.own.ip() != line.public.ip() {
+                    self.new_port(phone);
+                }
             }
             Fault::Rebind | Fault::FlowDies => {
                 let after = self.faults.rng.millis(0, 5000);

@@ -155,9 +155,7 @@ fn known(world: &mut World) {
             let ours = configured.filter(|stream| at(world, stream.rtp) == Some((phone.at, call.id)));
             // One that was just begun, by a transfer or a repeated answer, may still be on its way.
             let settled = world.now.since(call.began) > Duration::from_secs(45);
-            // Whom a router has moved meanwhile cannot be told of the end.
-            let reachable = phone.moved.is_none_or(|moved| moved < call.began);
-            if settled && reachable && ours.count() != 1 {
+            if settled && ours.count() != 1 {
                 wrong = Some(format!("{} {call:?}", phone.number));
             }
         }

@@ -203,6 +203,9 @@ impl Stack {
             if let Some(response) = response {
                 return self.respond(now, tx, response);
             }
+            if let Some(leg) = self.legs.get_mut(&id) {
+                leg.moves(known, path);
+            }
         }
         let to = (request.method == Method::Refer).then(|| self.refer_to(&request, path));
         self.with_leg(now, id, out, |leg, desk| leg.within(desk, tx, request, path, to));

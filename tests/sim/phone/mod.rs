@@ -101,8 +101,6 @@ pub struct Phone {
     /// Whether it answers as always, and quickly: the faults are off.
     pub calm: bool,
     pub serial: u32,
-    /// When a router gave it another port, which it does not know.
-    pub moved: Option<Mono>,
     clients: BTreeMap<String, Client>,
     servers: BTreeMap<String, Server>,
     /// Our ACKs to 2xx, for their repetitions.
@@ -157,7 +155,6 @@ impl Phone {
             resting: false,
             calm: false,
             serial: 0,
-            moved: None,
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
             acks: BTreeMap::new(),
