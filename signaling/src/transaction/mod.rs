@@ -302,6 +302,11 @@ impl Transactions {
         }
     }
 
+    /// Whether a request that begins something would be refused.
+    pub fn is_full(&self) -> bool {
+        self.all.len() >= self.limit
+    }
+
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
         self.deadlines.peek().map(|Reverse((at, _))| *at)
