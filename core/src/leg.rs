@@ -194,6 +194,11 @@ pub enum LegCommand {
     },
     /// Say how far the transfer is that the peer asked for. The first one accepts it.
     TransferProgress(TransferProgress),
+    /// Of an answered leg: say who is at the other end from now on, if the far end is told such things.
+    Connected {
+        /// Who.
+        party: Party,
+    },
     /// End the leg, whatever its state: refuse, cancel or hang up.
     HangUp {
         /// Why.

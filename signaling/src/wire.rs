@@ -106,11 +106,25 @@ impl Path {
 #[serde(transparent)]
 pub struct Ticket(pub u64);
 
+/// Where a connection is opened for a message whose own is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Opens {
+    /// To the peer of its path.
+    #[default]
+    Peer,
+    /// There: where the sender of the request that is answered listens (RFC 3261 §18.2.2).
+    At(SocketAddr),
+    /// Nowhere: address translation stands before whoever waits for it.
+    Nowhere,
+}
+
 /// Bytes to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Where.
     pub path: Path,
+    /// And where that takes another connection; of streams.
+    pub opens: Opens,
     /// What: one whole SIP message.
     pub payload: Bytes,
     /// Reported by [`TransportEvent::SendFailed`].

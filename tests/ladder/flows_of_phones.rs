@@ -3,6 +3,7 @@
 use dialtone_core::Fact;
 use dialtone_core::event::DeviceState;
 use dialtone_signaling::message::{Name, Request};
+use dialtone_signaling::registrar::ContactPolicy;
 use dialtone_signaling::wire::Transport;
 
 use super::support::{Phone, World};
@@ -72,6 +73,29 @@ fn a_call_follows_its_phone_to_another_connection() {
         alice.bye();
         assert_eq!((before.got("BYE").len(), after.got("BYE").len()), (0, 1), "{transport:?}");
     }
+}
+
+/// RFC 5626 §5.3: a contact whose only connection is gone takes no place that a phone which is there needs.
+#[test]
+fn a_contact_that_cannot_be_reached_gives_way() {
+    let world = World::with(|options| {
+        options.contacts = ContactPolicy { contacts_max: 2, replaces_oldest: false };
+    });
+    let [lost, stays] = [(1, 40001), (2, 40002)].map(|(instance, port)| {
+        let phone = over(&world, Transport::Tcp, port);
+        phone.register_with(flow(instance, 1));
+        phone
+    });
+    let third = over(&world, Transport::Tcp, 40003);
+    third.register_with(flow(3, 1));
+    assert_eq!(third.status(), 403, "both are there");
+    world.flow_down(lost.path().flow.0);
+    third.register_with(flow(3, 1));
+    assert_eq!((third.status(), contacts(&third)), (200, 2));
+    let alice = world.registered("1001");
+    alice.invite("1002");
+    assert_eq!([&lost, &stays, &third].map(|phone| phone.got("INVITE").len()), [0, 1, 1]);
+    alice.cancel();
 }
 
 /// RFC 5626 §6: a flow is one binding, known by instance and reg-id whatever its URI and connection.

@@ -312,3 +312,37 @@ fn who_hides_stays_hidden_when_a_call_is_transferred() {
     alice.bye();
     world.finish();
 }
+
+/// RFC 3325 §9.1, RFC 5876 §3.2: after a transfer both are told whom they talk with now, if they are told such things:
+/// by UPDATE or by re-INVITE, whatever they allow.
+#[test]
+fn after_a_transfer_both_are_told_whom_they_talk_with() {
+    for updates in [false, true] {
+        let (world, [alice, bob, carol, dave]) = world();
+        dave.invite_with("1002", |request| {
+            if updates {
+                request.headers.push(Name::Allow, "INVITE, ACK, BYE, CANCEL, UPDATE");
+            }
+        });
+        bob.answer();
+        dave.ack();
+        bob.refer("1003");
+        carol.answer();
+        let method = if updates { "UPDATE" } else { "re-INVITE" };
+        let told = dave.header(method, Name::RemotePartyId);
+        assert!(told.contains("sip:1003@") && told.contains(";party=called;"), "{told}");
+        assert!(carol.header("INVITE", Name::PAssertedIdentity).contains("sip:1004@"));
+        assert!(carol.got("re-INVITE").is_empty(), "it was told with the call");
+        if updates {
+            dave.reply("UPDATE", 200, |_| {});
+        } else {
+            dave.answer();
+        }
+        bob.bye();
+        assert!(alice.got("INVITE").is_empty() && dave.in_call() && carol.in_call());
+        world.advance(5000);
+        assert_eq!(dave.got(method).len(), 1, "once");
+        dave.bye();
+        world.finish();
+    }
+}

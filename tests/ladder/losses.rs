@@ -281,3 +281,53 @@ fn a_stray_answer_is_nobodys() {
     alice.cancel();
     world.finish();
 }
+
+/// 1001 calls over TCP, its INVITE says that this is where it listens, and while 1002 rings its connection is gone.
+fn loses_its_connection(listens: &'static str) -> (World, Phone, Phone) {
+    let world = World::new();
+    let bob = world.registered("1002");
+    let alice = world.phone_at("1001", Transport::Tcp, "10.0.0.13:40000");
+    alice.invite_with("1002", |request| {
+        request.headers.set_top(&Name::Via, format!("SIP/2.0/TCP {listens};branch=z9hG4bKlost"));
+    });
+    bob.ring();
+    world.flow_down(alice.path().flow.0);
+    (world, alice, bob)
+}
+
+/// RFC 3261 §18.2.2, RFC 3263 §5: an answer whose connection is gone goes to where its caller listens, at the port of
+/// its Via or the transport's own; the call goes on there.
+#[test]
+fn an_answer_finds_a_caller_whose_connection_is_gone() {
+    for (listens, address) in [
+        ("10.0.0.13:5070", "10.0.0.13:5070"),
+        ("10.0.0.13", "10.0.0.13:5060"),
+        ("caller.example:5070", "10.0.0.13:5070"),
+    ] {
+        let (world, alice, bob) = loses_its_connection(listens);
+        let back = world.phone_at("1001", Transport::Tcp, address);
+        back.calls_as(&alice);
+        bob.answer();
+        assert_eq!((alice.got("200").len(), back.got("200").len()), (0, 1), "{listens}");
+        back.ack();
+        world.advance(1000);
+        assert_eq!(back.got("200").len(), 1, "not repeated");
+        back.bye();
+        assert_eq!(bob.got("BYE").len(), 1);
+        assert_eq!(world.counts().stack.legs, 0);
+    }
+}
+
+/// RFC 3261 §18.2.2, §13.3.1.4: who named an address that nobody can be reached at hears nothing, and the call ends as
+/// any that is not acknowledged.
+#[test]
+fn an_answer_to_who_is_gone_behind_translation_goes_nowhere() {
+    let (world, alice, bob) = loses_its_connection("192.168.1.7:5070");
+    let private = world.phone_at("1001", Transport::Tcp, "192.168.1.7:5070");
+    bob.answer();
+    world.advance(40_000);
+    assert_eq!((alice.got("200").len(), private.got("200").len()), (0, 0));
+    assert_eq!(bob.got("BYE").len(), 1);
+    assert_eq!(world.counts().stack.legs, 0);
+    world.check("tcp_caller_gone");
+}

@@ -42,6 +42,12 @@ impl Phone {
         self.set(|set| set.dialog = dialog);
     }
 
+    /// It is the same phone as the other one, at another address, and hears of its call.
+    pub fn calls_as(&self, other: &Phone) {
+        let invite = other.set(|set| set.invite_out.clone());
+        self.set(|set| set.invite_out = invite);
+    }
+
     /// It can no longer prove who it is.
     pub fn untrusted(&self) {
         self.set(|set| set.trusted = false);

@@ -1,7 +1,7 @@
 //! The network, the media engine and the store that the switch under test talks with.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use dialtone_signaling::message::{Message, Name};
 use dialtone_signaling::registrar::{ContactPolicy, PersistToken, ReachPolicy};
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig};
 use dialtone_signaling::ua::{IdentityPolicy, Reliability};
-use dialtone_signaling::wire::{FlowId, Path, Transport, TransportEvent};
+use dialtone_signaling::wire::{FlowId, Opens, Path, Transport, TransportEvent};
 
 use super::phone::Phone;
 use super::set::Set;
@@ -48,6 +48,8 @@ pub struct Inner {
     pub released: HashMap<PortId, u32>,
     pub persist_held: Option<Vec<PersistToken>>,
     pub zone: Zone,
+    /// Connections that are gone.
+    gone: HashSet<FlowId>,
     measures: bool,
     next_port: u32,
     /// Our tag by branch, or Call-ID, of the INVITE that we answered, and when.
@@ -118,6 +120,7 @@ impl World {
             released: HashMap::new(),
             persist_held: None,
             zone: Zone::default(),
+            gone: HashSet::new(),
             measures: options.measures,
             next_port: 1,
             tags: HashMap::new(),
@@ -192,6 +195,7 @@ impl World {
 
     /// A connection is gone.
     pub fn flow_down(&self, flow: u64) {
+        self.0.borrow_mut().gone.insert(FlowId(flow));
         let event = TransportEvent::FlowDown { flow: FlowId(flow) };
         self.input(Input::Sip(SipInput::Transport(event)));
     }
@@ -333,7 +337,17 @@ impl Inner {
                 Effect::Send(transmit) => {
                     let message = Message::parse(transmit.payload).expect("what we send can be read");
                     self.check_message(transmit.path.transport, &message);
-                    self.arrive(transmit.path, message);
+                    let is_gone = self.gone.contains(&transmit.path.flow);
+                    match transmit.opens {
+                        Opens::At(remote) if is_gone => {
+                            self.arrive(Path { remote, ..transmit.path }, message)
+                        }
+                        Opens::Nowhere if is_gone => {
+                            let event = TransportEvent::SendFailed { ticket: transmit.ticket };
+                            self.inputs.push_back(Input::Sip(SipInput::Transport(event)));
+                        }
+                        Opens::At(_) | Opens::Nowhere | Opens::Peer => self.arrive(transmit.path, message),
+                    }
                 }
                 Effect::Media(MediaCommand::Release { port }) => {
                     *self.released.entry(port).or_default() += 1;

@@ -108,6 +108,12 @@ impl Call {
             desk.fact(crate::event::Fact::CallAnswered { call: self.id, by: callee });
         }
         self.bridge_with(desk, callee, bridge);
+        if let (Some(caller), Some(callee)) =
+            (&self.caller, self.branches.iter().find(|branch| branch.id == callee))
+        {
+            caller.command(desk, LegCommand::Connected { party: callee.party.clone() });
+            callee.command(desk, LegCommand::Connected { party: caller.party.clone() });
+        }
         self.transfer_completed(desk, Some(callee));
     }
 

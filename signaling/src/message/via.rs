@@ -114,6 +114,15 @@ impl Via {
         };
         SocketAddr::new(source.ip(), if port == 0 { source.port() } else { port })
     }
+
+    /// Where whoever sent a request from `source` takes connections, for answers whose own is gone: where it came
+    /// from, which is what `received` says, at the port written here (RFC 3261 §18.2.2). `None` when the address
+    /// written here is another one: nobody knows at which port its address translation would let us in.
+    pub fn listens_at(&self, transport: Transport, source: SocketAddr) -> Option<SocketAddr> {
+        let port = self.port.unwrap_or(transport.default_port());
+        let is_there = self.host.ip().is_none_or(|ip| ip.to_canonical() == source.ip().to_canonical());
+        (is_there && port != 0).then(|| SocketAddr::new(source.ip(), port))
+    }
 }
 
 /// Protocol, version, transport, and who sent it. RFC 3261 §25.1 lets the first two be any tokens; what a version
@@ -156,6 +165,25 @@ impl Print for Via {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 3261 §18.2.2: the port of sent-by or the transport's own, at the address that the request came from.
+    #[test]
+    fn answers_without_their_connection_go_where_the_sender_listens() {
+        let source: SocketAddr = "192.0.2.9:40000".parse().unwrap();
+        let table = [
+            ("SIP/2.0/TCP 192.0.2.9", Transport::Tcp, Some(5060)),
+            ("SIP/2.0/TLS 192.0.2.9;rport", Transport::Tls, Some(5061)),
+            ("SIP/2.0/TCP 192.0.2.9:5070;rport=40000;received=192.0.2.9", Transport::Tcp, Some(5070)),
+            ("SIP/2.0/TCP [::ffff:192.0.2.9]:5070", Transport::Tcp, Some(5070)),
+            ("SIP/2.0/TCP proxy.example:5070;received=192.0.2.9", Transport::Tcp, Some(5070)),
+            ("SIP/2.0/TCP 10.0.0.1:5070;received=192.0.2.9", Transport::Tcp, None),
+            ("SIP/2.0/TCP 192.0.2.9:0", Transport::Tcp, None),
+        ];
+        for (text, transport, port) in table {
+            let expected = port.map(|port| SocketAddr::new(source.ip(), port));
+            assert_eq!(Via::parse(text).unwrap().listens_at(transport, source), expected, "{text}");
+        }
+    }
 
     /// RFC 3261 §18.2.2, RFC 3581 §4: as a Via comes, and as it is once it is stamped.
     #[test]

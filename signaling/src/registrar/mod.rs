@@ -120,7 +120,18 @@ impl Registrar {
         self.gruus.resolve(uri, |endpoint| self.current(endpoint))
     }
 
-    fn current(&self, endpoint: &str) -> &[Binding] {
+    /// Forgets these contacts of an account.
+    pub fn forget(&mut self, endpoint: &str, contacts: &[ContactId], changes: &mut Changes) {
+        let Some(account) = self.accounts.get_mut(endpoint) else { return };
+        for gone in account.bindings.extract_if(.., |binding| contacts.contains(&binding.contact)) {
+            self.count -= 1;
+            leave(&mut self.by_flow, &gone);
+            changes.removed(endpoint, gone.contact, false);
+        }
+    }
+
+    /// The bindings of an account.
+    pub fn current(&self, endpoint: &str) -> &[Binding] {
         self.accounts.get(endpoint).map_or(&[], |account| &account.bindings)
     }
 

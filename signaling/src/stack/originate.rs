@@ -7,7 +7,7 @@ use super::reach::Way;
 use super::{SipOutput, Stack};
 use crate::message::{Method, Name, Request};
 use crate::sdp::CONTENT_TYPE;
-use crate::ua::{Ask, Calling, Leg, Reliability, State, diversion};
+use crate::ua::{Ask, Calling, Leg, Reliability, SendIdentity, State, diversion};
 use crate::wire::Transport;
 
 /// For whom a call of ours is made.
@@ -56,6 +56,7 @@ impl Stack {
         let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
         leg.at_source = way.at_source;
         leg.asserts = asserts;
+        leg.exchange.told = (asserts.sends != SendIdentity::None).then(|| caller.party.clone());
         let path = way.course.path;
         let mut invite = Request::new(Method::Invite, way.uri.clone());
         let headers = &mut invite.headers;

@@ -156,6 +156,13 @@ impl Stack {
         }
     }
 
+    /// The contacts of an extension to which no way leads.
+    pub(super) fn unreachable(&self, endpoint: &str) -> Vec<ContactId> {
+        let bindings = self.registrar.current(endpoint).iter();
+        let lost = bindings.filter(|binding| self.way_to(endpoint, binding).is_none());
+        lost.map(|binding| binding.contact).collect()
+    }
+
     /// A contact cannot be reached.
     pub(super) fn way_failed(&mut self, endpoint: &str, contact: ContactId, out: &mut Vec<SipOutput>) {
         if self.probes.lost(contact) {

@@ -240,6 +240,11 @@ impl Stack {
             identity: &self.config.identity,
         };
         let mut changes = Changes::default();
+        if self.registrar.current(&account).len() >= policy.contacts_max {
+            // The phone that was there is back as another contact, or will be.
+            let lost = self.unreachable(&account);
+            self.registrar.forget(&account, &lost, &mut changes);
+        }
         let answer = self.registrar.register(now.mono, &asked, &mut changes);
         self.calls_follow(&account, &std::mem::take(&mut changes.moved));
         self.publish(now, changes, false, out);

@@ -8,7 +8,7 @@ use super::{SipOutput, Stack, Wire, received};
 use crate::message::{Name, Request, Response};
 use crate::transaction::{Answerer, TxId, TxOutput};
 use crate::ua::{end_unwanted, reason_value};
-use crate::wire::{Ticket, Transmit};
+use crate::wire::{Opens, Ticket, Transmit};
 
 impl Stack {
     /// Deals with what transactions said, which may make them say more, until they are silent.
@@ -131,7 +131,7 @@ impl Stack {
             }
             Answerer::Surplus => return,
         };
-        let transmit = Transmit { path, payload, ticket: Ticket::default() };
+        let transmit = Transmit { path, opens: Opens::Peer, payload, ticket: Ticket::default() };
         self.tx_out.push(TxOutput::Transmit { owner: Some(leg), transmit });
         if let Some(bye) = bye {
             self.tx.send(now.mono, bye, path, Some(leg), &mut self.tx_out);

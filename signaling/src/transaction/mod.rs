@@ -35,7 +35,7 @@ use self::server::Server;
 use self::table::{Key, Machine, Transaction};
 pub use self::timing::Timing;
 use crate::message::{Message, Method, Name, Request, Response, Via};
-use crate::wire::{Credentials, Path, Ticket, Transmit};
+use crate::wire::{Credentials, Opens, Path, Ticket, Transmit};
 
 /// Names a transaction of either side; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -333,6 +333,7 @@ impl Transactions {
         }
         let transmit = Transmit {
             path: response_path(request, path),
+            opens: response_opens(request, path),
             payload: response.to_bytes(),
             ticket: Ticket::default(),
         };
@@ -354,7 +355,8 @@ impl Transactions {
             Machine::Server(Server::start(self.timing, reliable))
         };
         let tx = self.new_id();
-        self.add(tx, machine, response_path(request, path), None, Key::Server(key.share()), None);
+        let (way, opens) = (response_path(request, path), response_opens(request, path));
+        self.add(tx, Transaction::new(machine, way, opens, Key::Server(key.share())));
         tx
     }
 
@@ -382,4 +384,10 @@ fn response_path(request: &Request, path: Path) -> Path {
         Ok(via) => Path { remote: via.response_target(path.transport, path.remote), ..path },
         Err(_) => path,
     }
+}
+
+/// Where a connection is opened for the answers to a request whose own is gone: a source port takes none.
+fn response_opens(request: &Request, path: Path) -> Opens {
+    let listens = request.via().ok().and_then(|via| via.listens_at(path.transport, path.remote));
+    listens.map_or(Opens::Nowhere, Opens::At)
 }

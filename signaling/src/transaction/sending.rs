@@ -6,10 +6,10 @@ use dialtone_core::{LegId, Mono};
 
 use super::client::Client;
 use super::invite_client::InviteClient;
-use super::table::{Key, Machine};
+use super::table::{Key, Machine, Transaction};
 use super::{Course, Errand, Failure, Lookup, Transactions, TxId, TxOutput, Undelivered};
 use crate::message::{Method, Request};
-use crate::wire::Path;
+use crate::wire::{Opens, Path};
 
 impl Transactions {
     /// Sends a request. Its topmost Via must carry a branch of ours that was never used before. When its way is not
@@ -89,7 +89,9 @@ impl Transactions {
             patience.into_iter().for_each(|patience| client.hurry(now, patience));
             Machine::Client(client)
         };
-        self.add(tx, machine, path, owner, key, errand.map(Box::new));
+        let mut transaction = Transaction::new(machine, path, Opens::Peer, key);
+        (transaction.owner, transaction.errand) = (owner, errand.map(Box::new));
+        self.add(tx, transaction);
         self.started(tx, out);
     }
 }

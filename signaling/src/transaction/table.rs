@@ -11,7 +11,7 @@ use super::invite_server::InviteServer;
 use super::server::Server;
 use super::{Action, Errand, Failure, Transactions, TxId, TxOutput, Undelivered};
 use crate::message::Response;
-use crate::wire::{Path, Ticket, Transmit};
+use crate::wire::{Opens, Path, Ticket, Transmit};
 
 pub(super) enum Machine {
     InviteClient(InviteClient),
@@ -52,14 +52,19 @@ pub(super) enum Key {
 pub(super) struct Transaction {
     pub machine: Machine,
     pub path: Path,
+    pub opens: Opens,
     pub owner: Option<LegId>,
     /// What is needed to send it by another way, while that is possible.
-    errand: Option<Box<Errand>>,
-    key: Key,
+    pub errand: Option<Box<Errand>>,
+    pub key: Key,
     scheduled: Option<Mono>,
 }
 
 impl Transaction {
+    pub fn new(machine: Machine, path: Path, opens: Opens, key: Key) -> Self {
+        Transaction { machine, path, opens, owner: None, errand: None, key, scheduled: None }
+    }
+
     /// Does what its machine asks for; whether it is over.
     fn carry_out(&mut self, tx: TxId, actions: &mut Vec<Action>, out: &mut Vec<TxOutput>) -> bool {
         let owner = self.owner;
@@ -67,7 +72,8 @@ impl Transaction {
         for action in actions.drain(..) {
             match action {
                 Action::Send(payload) => {
-                    let transmit = Transmit { path: self.path, payload, ticket: Ticket(tx.0) };
+                    let (path, opens) = (self.path, self.opens.clone());
+                    let transmit = Transmit { path, opens, payload, ticket: Ticket(tx.0) };
                     out.push(TxOutput::Transmit { owner, transmit });
                 }
                 Action::Respond(response) => self.answered(tx, response, out),
@@ -126,23 +132,15 @@ impl Transactions {
     }
 
     /// Takes one in.
-    pub(super) fn add(
-        &mut self,
-        tx: TxId,
-        machine: Machine,
-        path: Path,
-        owner: Option<LegId>,
-        key: Key,
-        errand: Option<Box<Errand>>,
-    ) {
-        match &key {
+    pub(super) fn add(&mut self, tx: TxId, transaction: Transaction) {
+        match &transaction.key {
             Key::Client(key) => self.clients.extend(key.clone().map(|key| (key, tx))),
             Key::Server(key) => {
                 self.servers.insert(Arc::clone(key), tx);
             }
         }
-        self.waiting += usize::from(machine.waits());
-        self.all.insert(tx, Box::new(Transaction { machine, path, owner, errand, key, scheduled: None }));
+        self.waiting += usize::from(transaction.machine.waits());
+        self.all.insert(tx, Box::new(transaction));
     }
 
     /// Gives a transaction another name, if there is one of this.

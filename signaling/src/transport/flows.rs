@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
 use super::limits::Limits;
-use crate::wire::{FlowId, Path, Ticket, Transmit, Transport};
+use crate::wire::{FlowId, Opens, Path, Ticket, Transmit, Transport};
 
 /// A message on its way into a connection.
 #[derive(Debug)]
@@ -40,12 +40,14 @@ pub(super) struct Connection {
 pub(super) enum Queued {
     /// It will be written.
     Yes,
-    /// A connection to `remote` must be opened for it; it waits.
-    Connect,
+    /// This connection must be opened for it; it waits.
+    Connect(Remote),
     /// It cannot be sent.
     No(Ticket),
     /// It cannot be sent because the connection does not take what it is given, and is closed for that.
     Slow(Ticket),
+    /// It cannot be sent because its connection is gone, and there is nowhere to open another.
+    Nowhere(Ticket),
 }
 
 /// The far end of a connection. The transport belongs to it: what is meant for TLS never leaves over TCP.
@@ -129,13 +131,19 @@ impl Flows {
 
     /// Queues a message: on its own connection, on another one to the same remote, or for one to be opened.
     pub(super) fn send(&mut self, transmit: Transmit, limits: &Limits) -> Queued {
-        let (remote, ticket) = ((transmit.path.transport, transmit.path.remote), transmit.ticket);
+        let Transmit { path: Path { transport, remote, .. }, ticket, .. } = transmit;
+        let remote = (transport, remote);
         // A path that an earlier process stored may carry a number that now is somebody else's.
         let leads_there =
             |connection: &&Connection| (connection.path.transport, connection.path.remote) == remote;
         let own = self.open.get(&transmit.path.flow).filter(leads_there);
-        let other = self.by_remote.get(&remote).and_then(|flow| self.open.get(flow));
-        if let Some(connection) = own.or(other) {
+        let to = |remote: Remote| self.by_remote.get(&remote).and_then(|flow| self.open.get(flow));
+        let (open, remote) = match (own.or_else(|| to(remote)), &transmit.opens) {
+            (None, Opens::At(address)) => (to((transport, *address)), (transport, *address)),
+            (None, Opens::Nowhere) => return Queued::Nowhere(ticket),
+            (open, _) => (open, remote),
+        };
+        if let Some(connection) = open {
             return match connection.queue.try_send(transmit.into()) {
                 Ok(()) => Queued::Yes,
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -159,7 +167,7 @@ impl Flows {
             None if full => Queued::No(ticket),
             None => {
                 self.opening.insert(remote, vec![transmit.into()]);
-                Queued::Connect
+                Queued::Connect(remote)
             }
         }
     }
@@ -193,7 +201,12 @@ mod tests {
     }
 
     fn transmit(flow: u64, remote: &str, ticket: u64) -> Transmit {
-        Transmit { path: path(flow, remote), payload: Bytes::from_static(b"x"), ticket: Ticket(ticket) }
+        Transmit {
+            path: path(flow, remote),
+            opens: Opens::Peer,
+            payload: Bytes::from_static(b"x"),
+            ticket: Ticket(ticket),
+        }
     }
 
     #[test]
@@ -209,7 +222,7 @@ mod tests {
         assert!(matches!(flows.send(transmit(1, REMOTE, 2), &limits), Queued::Yes));
         assert_eq!(to_second.try_recv().unwrap().ticket, Ticket(2));
         // The number of a flow is not enough: it must lead to whom the message is for.
-        assert!(matches!(flows.send(transmit(2, "192.0.2.9:5060", 3), &limits), Queued::Connect));
+        assert!(matches!(flows.send(transmit(2, "192.0.2.9:5060", 3), &limits), Queued::Connect(_)));
         flows.remove(FlowId(2));
         assert_eq!(flows.len(), 0);
         assert!(flows.accepted_from.is_empty());
@@ -229,7 +242,7 @@ mod tests {
     fn what_waits_for_a_connection_is_bounded() {
         let limits = Limits { pending_connects: 1, pending_queue: 2, ..Limits::default() };
         let mut flows = Flows::default();
-        assert!(matches!(flows.send(transmit(0, REMOTE, 1), &limits), Queued::Connect));
+        assert!(matches!(flows.send(transmit(0, REMOTE, 1), &limits), Queued::Connect(_)));
         assert!(matches!(flows.send(transmit(0, REMOTE, 2), &limits), Queued::Yes));
         assert!(matches!(flows.send(transmit(0, REMOTE, 3), &limits), Queued::No(Ticket(3))));
         assert!(matches!(flows.send(transmit(0, "192.0.2.9:5060", 4), &limits), Queued::No(Ticket(4))));
@@ -276,7 +289,33 @@ mod tests {
         enter(&mut flows, plain);
         let mut for_tls = transmit(1, REMOTE, 1);
         for_tls.path.transport = Transport::Tls;
-        assert!(matches!(flows.send(for_tls, &limits), Queued::Connect));
+        assert!(matches!(flows.send(for_tls, &limits), Queued::Connect(_)));
         assert!(to_plain.try_recv().is_err());
+    }
+
+    /// RFC 3261 §18.2.2: an answer takes the connection of its request, and without it one to where the sender
+    /// listens, if there is one.
+    #[test]
+    fn an_answer_opens_a_connection_to_where_its_request_says() {
+        let (mut flows, limits) = (Flows::default(), Limits::default());
+        let (first, mut to_first) = connection(1, REMOTE, 4);
+        enter(&mut flows, first);
+        let listens: SocketAddr = "192.0.2.1:5070".parse().unwrap();
+        let answer = |ticket, opens| Transmit { opens, ..transmit(1, REMOTE, ticket) };
+        assert!(matches!(flows.send(answer(1, Opens::At(listens)), &limits), Queued::Yes));
+        assert!(matches!(flows.send(answer(2, Opens::Nowhere), &limits), Queued::Yes));
+        assert_eq!(
+            [to_first.try_recv().unwrap().ticket, to_first.try_recv().unwrap().ticket],
+            [1, 2].map(Ticket)
+        );
+        flows.remove(FlowId(1));
+        assert!(matches!(flows.send(answer(3, Opens::Nowhere), &limits), Queued::Nowhere(Ticket(3))));
+        let queued = flows.send(answer(4, Opens::At(listens)), &limits);
+        assert!(matches!(queued, Queued::Connect((Transport::Tcp, address)) if address == listens));
+        assert_eq!(flows.opened((Transport::Tcp, listens)).len(), 1);
+        let (second, mut to_second) = connection(2, "192.0.2.1:5070", 4);
+        enter(&mut flows, second);
+        assert!(matches!(flows.send(answer(5, Opens::At(listens)), &limits), Queued::Yes));
+        assert_eq!(to_second.try_recv().unwrap().ticket, Ticket(5));
     }
 }

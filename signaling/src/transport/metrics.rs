@@ -107,6 +107,8 @@ metrics! {
     reports_lost,
     /// Transmissions that could not be made.
     send_failures,
+    /// Answers whose connection was gone and whose sender, behind address translation, takes no other.
+    answers_unreturned,
     /// Connections closed because their write queue was full or did not move.
     slow_peers,
     /// Connections refused because a limit was reached.

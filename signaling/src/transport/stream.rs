@@ -107,7 +107,6 @@ fn enter_accepted(hub: &Arc<Hub>, path: Path, stream: impl Stream) {
 
 /// Sends a message over its connection, or over one that is opened for it. Never blocks.
 pub(super) fn send(hub: &Arc<Hub>, transmit: Transmit) {
-    let remote = (transmit.path.transport, transmit.path.remote);
     let queued = hub.flows().send(transmit, &hub.limits);
     match queued {
         Queued::Yes => {}
@@ -116,7 +115,11 @@ pub(super) fn send(hub: &Arc<Hub>, transmit: Transmit) {
             hub.metrics.slow_peers.add();
             hub.send_failed(ticket);
         }
-        Queued::Connect => {
+        Queued::Nowhere(ticket) => {
+            hub.metrics.answers_unreturned.add();
+            hub.send_failed(ticket);
+        }
+        Queued::Connect(remote) => {
             let task = connect(hub.clone(), remote);
             if !hub.spawn(task) {
                 fail(hub, hub.flows().opened(remote));

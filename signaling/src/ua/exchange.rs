@@ -12,7 +12,7 @@
 mod ours;
 mod theirs;
 
-use dialtone_core::{Description, Mono};
+use dialtone_core::{Description, Mono, Party};
 
 pub(crate) use self::theirs::change_refusal;
 use super::Desk;
@@ -71,6 +71,17 @@ pub(crate) struct Exchange {
     asking: Option<Asking>,
     /// A change that is wanted while a refresh is under way.
     next: Option<Description>,
+    /// Whom they talk with, which they have not been told, or not for certain.
+    connected: Option<Connected>,
+    /// Whom they were told last that they talk with, if they are told such things.
+    pub told: Option<Party>,
+}
+
+/// Whom a far end talks with from now on.
+struct Connected {
+    party: Party,
+    /// Whether it is on its way to them.
+    sent: bool,
 }
 
 impl Exchange {

@@ -42,7 +42,7 @@ pub(crate) use self::within::{bad_event, is_bad_event};
 use crate::message::Response;
 use crate::stack::{Ended, SipOutput, Ways};
 use crate::transaction::{Transactions, TxId, TxOutput};
-use crate::wire::{Path, Ticket, Transmit};
+use crate::wire::{Opens, Path, Ticket, Transmit};
 
 /// What a leg works with while it handles one input.
 pub(crate) struct Desk<'a> {
@@ -74,7 +74,7 @@ impl Desk<'_> {
 
     /// Sends what belongs to no transaction: the ACK to a 2xx.
     pub fn transmit(&mut self, path: Path, payload: Bytes, owner: Option<LegId>) {
-        let transmit = Transmit { path, payload, ticket: Ticket::default() };
+        let transmit = Transmit { path, opens: Opens::Peer, payload, ticket: Ticket::default() };
         self.tx_out.push(TxOutput::Transmit { owner, transmit });
     }
 }

@@ -165,6 +165,7 @@ impl Leg {
             | LegCommand::Progress { .. }
             | LegCommand::Answer { .. }
             | LegCommand::RefuseTransfer { .. }
+            | LegCommand::Connected { .. }
             | LegCommand::TransferProgress(_) => {}
         }
     }

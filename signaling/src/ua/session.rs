@@ -105,6 +105,7 @@ impl Leg {
             LegCommand::Modify { offer } => self.ask(desk, Wish::Offer(offer), 0),
             LegCommand::AcceptModify { description } => self.accept_change(desk, &description),
             LegCommand::RefuseModify { cause } => self.refuse_change(desk, change_refusal(cause), cause),
+            LegCommand::Connected { party } => self.connected(desk, party),
             LegCommand::HangUp { cause } => {
                 self.wanted = false;
                 self.bye(desk, cause);

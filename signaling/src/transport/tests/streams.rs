@@ -8,17 +8,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::phone::Text;
 use super::world::{Client, Setup, World, soon};
-use crate::message::Message;
+use crate::message::{Message, Response};
 use crate::transport::Limits;
 use crate::transport::connection::Opened;
-use crate::wire::{FlowId, Path, Ticket, Transmit, Transport, TransportEvent};
+use crate::wire::{FlowId, Opens, Path, Ticket, Transmit, Transport, TransportEvent};
 
 fn ping(call_id: &str) -> String {
     Text { method: "OPTIONS", transport: "TCP", call_id: call_id.into(), ..Text::default() }.print()
 }
 
 fn transmit(path: Path, payload: impl Into<bytes::Bytes>, ticket: u64) -> Transmit {
-    Transmit { path, payload: payload.into(), ticket: Ticket(ticket) }
+    Transmit { path, opens: Opens::Peer, payload: payload.into(), ticket: Ticket(ticket) }
 }
 
 async fn flow_up(world: &mut World) -> Path {
@@ -143,6 +143,31 @@ async fn what_cannot_be_delivered_is_told() {
     let event = world.event().await;
     assert!(matches!(event, TransportEvent::SendFailed { ticket: Ticket(7) }), "{event:?}");
     assert_eq!(world.metrics().connects_failed.get(), 1);
+}
+
+/// RFC 3261 §18.2.2: the connection of a request is gone before its answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_whose_connection_is_gone_goes_to_where_the_sender_listens() {
+    let mut world = World::start(Setup::default()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listens = listener.local_addr().unwrap();
+    let mut client = world.tcp_client().await;
+    client.send(ping("c1")).await;
+    flow_up(&mut world).await;
+    let (path, request, _) = world.received_request().await;
+    drop(client);
+    flow_down(&mut world).await;
+    let payload = || Response::to(&request, 200).to_bytes();
+    world.handle.send(Transmit { path, opens: Opens::At(listens), payload: payload(), ticket: Ticket(1) });
+    let mut phone = Client::tcp(soon(listener.accept()).await.unwrap().0);
+    assert_eq!(phone.response().await.status, 200);
+    let up = flow_up(&mut world).await;
+    assert_eq!((up.remote, world.metrics().connections_opened.get()), (listens, 1));
+
+    world.handle.send(Transmit { path, opens: Opens::Nowhere, payload: payload(), ticket: Ticket(2) });
+    let event = world.event().await;
+    assert!(matches!(event, TransportEvent::SendFailed { ticket: Ticket(2) }), "{event:?}");
+    assert_eq!((world.metrics().answers_unreturned.get(), world.metrics().connects_failed.get()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

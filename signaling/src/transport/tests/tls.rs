@@ -17,14 +17,14 @@ use super::phone::Text;
 use super::world::{Client, Setup, World, soon};
 use crate::message::{Message, Name};
 use crate::transport::Limits;
-use crate::wire::{FlowId, Path, Ticket, Transmit, Transport, TransportEvent};
+use crate::wire::{FlowId, Opens, Path, Ticket, Transmit, Transport, TransportEvent};
 
 fn ping(call_id: &str) -> String {
     Text { method: "OPTIONS", transport: "TLS", call_id: call_id.into(), ..Text::default() }.print()
 }
 
 fn transmit(path: Path, call_id: &str, ticket: u64) -> Transmit {
-    Transmit { path, payload: ping(call_id).into(), ticket: Ticket(ticket) }
+    Transmit { path, opens: Opens::Peer, payload: ping(call_id).into(), ticket: Ticket(ticket) }
 }
 
 async fn connect(world: &World, client: Arc<ClientConfig>, name: &'static str) -> TlsStream<TcpStream> {

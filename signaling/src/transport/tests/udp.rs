@@ -6,7 +6,7 @@ use super::phone::Text;
 use super::world::{Setup, World, soon};
 use crate::message::{Message, Method, Name};
 use crate::transport::Limits;
-use crate::wire::{FlowId, Path, Ticket, Transmit, Transport, TransportEvent};
+use crate::wire::{FlowId, Opens, Path, Ticket, Transmit, Transport, TransportEvent};
 
 fn ping(call_id: &str) -> String {
     Text { method: "OPTIONS", call_id: call_id.into(), ..Text::default() }.print()
@@ -119,9 +119,9 @@ async fn the_stack_sends_from_any_thread_and_hears_of_failures() {
         let (handle, payload) = (world.handle.clone(), Bytes::from(ping("out")));
         let too_large = Bytes::from(vec![b'x'; 70_000]);
         std::thread::spawn(move || {
-            handle.send(Transmit { path, payload, ticket: Ticket(1) });
+            handle.send(Transmit { path, opens: Opens::Peer, payload, ticket: Ticket(1) });
             // No datagram is that long.
-            handle.send(Transmit { path, payload: too_large, ticket: Ticket(2) });
+            handle.send(Transmit { path, opens: Opens::Peer, payload: too_large, ticket: Ticket(2) });
         })
         .join()
         .unwrap();
@@ -142,7 +142,7 @@ async fn a_path_of_an_earlier_process_takes_the_socket_like_its_own() {
         local: "127.0.0.1:5060".parse().unwrap(),
         remote: client.address(),
     };
-    world.handle.send(Transmit { path, payload: ping("old").into(), ticket: Ticket(1) });
+    world.handle.send(Transmit { path, opens: Opens::Peer, payload: ping("old").into(), ticket: Ticket(1) });
     assert!(client.receive().await.is_some());
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use dialtone_core::{Cause, HungUpBy, LegEvent, Mono};
+use dialtone_core::{Cause, HungUpBy, LegEvent, Mono, Party};
 
 use super::super::Desk;
 use super::super::cause::{cause_of, reason_value};
 use super::super::leg::{Body, Leg, State};
-use super::{Asking, Patience, Wish};
+use super::super::policy::SendIdentity;
+use super::{Asking, Connected, Patience, Wish};
 use crate::message::{Method, Name, Response};
 use crate::sdp::CONTENT_TYPE;
 use crate::transaction::TxId;
@@ -35,6 +36,15 @@ impl Leg {
                 self.exchange.later(wish, at, tries);
             }
             None => self.tell(desk, LegEvent::ModifyRefused { cause: Cause::FacilityNotImplemented }),
+        }
+    }
+
+    /// Tells them whom they talk with from now on, by a refresh (RFC 5876 §3.2), if they are told such things.
+    pub(crate) fn connected(&mut self, desk: &mut Desk<'_>, party: Party) {
+        if self.asserts.sends != SendIdentity::None && self.exchange.told.as_ref() != Some(&party) {
+            self.exchange.told = Some(party.clone());
+            self.exchange.connected = Some(Connected { party, sent: false });
+            self.ask_next(desk);
         }
     }
 
@@ -99,6 +109,11 @@ impl Leg {
         desk.identity.supported(&mut request.headers, self.reliability);
         if let State::Up(session) = &self.state {
             session.timer.write(&mut request.headers);
+        }
+        if let (Some(connected), State::Up(session)) = (&mut self.exchange.connected, &self.state) {
+            connected.sent = true;
+            let side = if session.owns_call_id { "calling" } else { "called" };
+            desk.identity.assert(&mut request.headers, self.asserts, &connected.party, side);
         }
         if let Some(body) = body {
             request.set_body(CONTENT_TYPE, body);
@@ -224,8 +239,11 @@ impl Leg {
     }
 
     fn ask_next(&mut self, desk: &mut Desk<'_>) {
+        self.exchange.connected.take_if(|connected| connected.sent);
         if let Some(offer) = self.exchange.next.take() {
             self.ask(desk, Wish::Offer(offer), 0);
+        } else if self.exchange.connected.is_some() && !self.exchange.is_asking() {
+            self.ask(desk, Wish::Refresh, 0);
         }
     }
 
