@@ -1,6 +1,7 @@
 //! Where messages come from and go to: the words that the pure stack and the socket shell share.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dialtone_core::Number;
@@ -112,6 +113,9 @@ pub enum Opens {
     /// To the peer of its path.
     #[default]
     Peer,
+    /// To the peer of its path, who over TLS must prove to be this domain: that of the URI that led there
+    /// (RFC 5922 §7.3). What is open to that address takes the message only when it was opened for the same domain.
+    Named(Arc<str>),
     /// There: where the sender of the request that is answered listens (RFC 3261 §18.2.2).
     At(SocketAddr),
     /// Nowhere: address translation stands before whoever waits for it.

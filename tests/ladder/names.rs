@@ -252,7 +252,8 @@ fn a_proxy_is_found_by_name() {
     world.finish();
 }
 
-/// RFC 3261 §26.2.2, RFC 3263 §4.1: a SIPS contact is called over TLS or not at all.
+/// RFC 3261 §26.2.2, RFC 3263 §4.1, RFC 5922 §7.3: a SIPS contact is called over TLS or not at all, and whoever is
+/// there must be the domain that was asked for, not the host that its records name.
 #[test]
 fn sips_is_called_over_tls_alone() {
     let world = believing();
@@ -265,7 +266,11 @@ fn sips_is_called_over_tls_alone() {
     alice.invite("1002");
     assert!(secure.is_asked());
     assert_eq!(world.ways_of("INVITE sips:1002@"), [Transport::Tls]);
+    secure.ring();
     alice.cancel();
+    for request in ["INVITE sips:1002@", "CANCEL", "ACK sips:1002@"] {
+        assert_eq!(world.domains_of(request), [Some("phones.example".to_owned())], "{request}");
+    }
     world.finish();
 }
 

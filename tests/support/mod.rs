@@ -5,6 +5,7 @@ mod checks;
 mod phone;
 mod picture;
 mod sdp;
+mod sent;
 mod set;
 mod site;
 pub mod torture;

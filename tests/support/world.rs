@@ -274,48 +274,6 @@ impl World {
         self.0.borrow().events.iter().map(|event| event.fact.clone()).collect()
     }
 
-    /// Over what the switch sent whatever begins so.
-    pub fn ways_of(&self, prefix: &str) -> Vec<Transport> {
-        let inner = self.0.borrow();
-        let sent = inner.effects.iter().filter_map(|(_, effect)| match effect {
-            Effect::Send(transmit) if transmit.payload.starts_with(prefix.as_bytes()) => {
-                Some(transmit.path.transport)
-            }
-            _ => None,
-        });
-        sent.collect()
-    }
-
-    /// The connections that the switch has closed.
-    pub fn closed(&self) -> Vec<u64> {
-        let inner = self.0.borrow();
-        let closed = inner.effects.iter().filter_map(|(_, effect)| match effect {
-            Effect::Close(flow) => Some(flow.0),
-            _ => None,
-        });
-        closed.collect()
-    }
-
-    /// What the media engine was told.
-    pub fn media_commands(&self) -> Vec<MediaCommand> {
-        let inner = self.0.borrow();
-        let media = inner.effects.iter().filter_map(|(_, effect)| match effect {
-            Effect::Media(command) => Some(command.clone()),
-            _ => None,
-        });
-        media.collect()
-    }
-
-    /// The last bridge that the engine was told; its ports may be gone.
-    pub fn last_bridge(&self) -> Option<MediaCommand> {
-        let inner = self.0.borrow();
-        let mut bridges = inner.effects.iter().rev().filter_map(|(_, effect)| match effect {
-            Effect::Media(command @ MediaCommand::Bridge { .. }) => Some(command.clone()),
-            _ => None,
-        });
-        bridges.next()
-    }
-
     pub fn cdrs(&self) -> Vec<Cdr> {
         self.0.borrow().cdrs.clone()
     }
@@ -351,7 +309,9 @@ impl Inner {
                             let event = TransportEvent::SendFailed { ticket: transmit.ticket };
                             self.inputs.push_back(Input::Sip(SipInput::Transport(event)));
                         }
-                        Opens::At(_) | Opens::Nowhere | Opens::Peer => self.arrive(transmit.path, message),
+                        Opens::At(_) | Opens::Nowhere | Opens::Named(_) | Opens::Peer => {
+                            self.arrive(transmit.path, message)
+                        }
                     }
                 }
                 Effect::Media(MediaCommand::Release { port }) => {

@@ -72,6 +72,11 @@ impl Hop {
         self.host.parse().ok()
     }
 
+    /// Whom a peer must prove to be over TLS, unless that is an address.
+    pub fn domain(&self) -> Option<Arc<str>> {
+        self.ip().is_none().then(|| Arc::clone(&self.host))
+    }
+
     /// Whether a transport is within what the URI and the caller allow.
     pub(super) fn takes(&self, transport: Transport, allowed: Allowed) -> bool {
         allowed.has(transport)

@@ -91,7 +91,7 @@ impl Stack {
         }
         if way_stands {
             let path = next_hop(target, &[], binding.path);
-            return Some(Course { path, known: true, hop, fallback: None });
+            return Some(Course { hop, ..path.into() });
         }
         // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
         let remote = match transport.is_reliable() {
@@ -279,7 +279,7 @@ impl Stack {
 fn sought(hop: Hop, last: Path, fallback: Option<Path>) -> Course {
     let transport = if hop.secure { Transport::Tls } else { hop.transport.unwrap_or(last.transport) };
     let path = Path { flow: FlowId(0), transport, ..last };
-    Course { path, known: false, hop: Some(hop), fallback }
+    Course { known: false, hop: Some(hop), fallback, ..path.into() }
 }
 
 fn reached(

@@ -103,9 +103,9 @@ impl Stack {
     fn heard_late(&mut self, now: Now, tx: TxId, owner: Option<LegId>, response: &Response) {
         match (response.status, owner) {
             (100..=199, owner) => {
-                let Some((mut cancel, path)) = self.tx.cancel_request(tx) else { return };
+                let Some((mut cancel, course)) = self.tx.cancel_request(tx) else { return };
                 cancel.headers.push(Name::Reason, reason_value(Cause::RecoveryOnTimer));
-                self.tx.send(now.mono, cancel, path, owner, &mut self.tx_out);
+                self.tx.send(now.mono, cancel, course, owner, &mut self.tx_out);
             }
             (_, Some(leg)) => self.answered_late(now, leg, tx, response),
             (_, None) => {}

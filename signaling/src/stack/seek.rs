@@ -20,7 +20,7 @@ use crate::locate::{
 use crate::message::{Method, Name, Uri};
 use crate::transaction::{Failure, TxId, TxOutput, Undelivered};
 use crate::ua::State;
-use crate::wire::{Path, Transport};
+use crate::wire::{Opens, Path, Transport};
 
 /// A request whose targets are looked for.
 struct Waiting {
@@ -177,20 +177,27 @@ impl Stack {
         while let Some(Target { transport, address }) = targets.pop_front() {
             if let Some(path) = self.ways.to(transport, address, local) {
                 errand.targets = Some(targets);
-                return self.send_to_target(now, owner, *undelivered, path);
+                let opens = errand.hop.domain().map_or(Opens::Peer, Opens::Named);
+                return self.send_to_target(now, owner, *undelivered, (path, opens));
             }
         }
         errand.targets = Some(VecDeque::new());
         match errand.fallback.take() {
             Some(path) if self.ways.stands(path) && path != undelivered.path => {
-                self.send_to_target(now, owner, *undelivered, path);
+                self.send_to_target(now, owner, *undelivered, (path, Opens::Peer));
             }
             Some(_) | None => self.give_up(owner, *undelivered),
         }
     }
 
     /// RFC 3263 §4.3: the same request with another branch, and what in it says where we are.
-    fn send_to_target(&mut self, now: Now, owner: Option<LegId>, undelivered: Undelivered, path: Path) {
+    fn send_to_target(
+        &mut self,
+        now: Now,
+        owner: Option<LegId>,
+        undelivered: Undelivered,
+        (path, opens): (Path, Opens),
+    ) {
         let Undelivered { tx, mut errand, failure, .. } = undelivered;
         self.seeker.failovers += u64::from(!matches!(failure, Failure::Unsent));
         let identity = &self.config.identity;
@@ -205,7 +212,7 @@ impl Stack {
         }
         let is_last = errand.targets.as_ref().is_none_or(VecDeque::is_empty) && errand.fallback.is_none();
         let patience = (!is_last).then(|| self.seeker.locator.policy().failover_after);
-        self.tx.send_again(now.mono, tx, errand, (path, patience), owner, &mut self.tx_out);
+        self.tx.send_again(now.mono, tx, errand, (path, opens, patience), owner, &mut self.tx_out);
     }
 
     /// No way is left: told as what went wrong (RFC 3261 §8.1.3.1).

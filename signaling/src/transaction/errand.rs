@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::TxId;
 use crate::locate::{Hop, Target};
 use crate::message::{Request, Response};
-use crate::wire::Path;
+use crate::wire::{Opens, Path};
 
 /// Which way a request takes.
 #[derive(Clone, Debug)]
@@ -18,11 +18,13 @@ pub struct Course {
     pub hop: Option<Hop>,
     /// The way when the name leads nowhere.
     pub fallback: Option<Path>,
+    /// Where a connection is opened for it.
+    pub opens: Opens,
 }
 
 impl From<Path> for Course {
     fn from(path: Path) -> Self {
-        Course { path, known: true, hop: None, fallback: None }
+        Course { path, known: true, hop: None, fallback: None, opens: Opens::Peer }
     }
 }
 

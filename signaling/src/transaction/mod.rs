@@ -224,12 +224,13 @@ impl Transactions {
     }
 
     /// The CANCEL for an INVITE of ours, when RFC 3261 §9.1 lets us send it: after a provisional answer
-    /// and before a final one.
-    pub fn cancel_request(&self, invite: TxId) -> Option<(Request, Path)> {
+    /// and before a final one, and the way of the INVITE.
+    pub fn cancel_request(&self, invite: TxId) -> Option<(Request, Course)> {
         let transaction = self.all.get(&invite)?;
         match &transaction.machine {
             Machine::InviteClient(client) if client.can_cancel() => {
-                Some((key::cancel(client.request()), transaction.path))
+                let opens = transaction.opens.clone();
+                Some((key::cancel(client.request()), Course { opens, ..transaction.path.into() }))
             }
             Machine::InviteClient(_) | Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {
                 None

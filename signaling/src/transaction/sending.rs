@@ -22,7 +22,7 @@ impl Transactions {
         owner: Option<LegId>,
         out: &mut Vec<TxOutput>,
     ) -> TxId {
-        let Course { path, known, hop, fallback } = course.into();
+        let Course { path, known, hop, fallback, opens } = course.into();
         let tx = self.new_id();
         let errand = hop.map(|hop| Errand { request: request.clone(), hop, targets: None, fallback });
         match errand {
@@ -31,7 +31,7 @@ impl Transactions {
                 let undelivered = Undelivered { tx, errand, path, failure: Failure::Unsent };
                 out.push(TxOutput::Undelivered { owner, undelivered: Box::new(undelivered) });
             }
-            errand => self.start(now, tx, request, path, errand, owner, None, out),
+            errand => self.start(now, tx, request, (path, opens), errand, owner, None, out),
         }
         tx
     }
@@ -43,7 +43,7 @@ impl Transactions {
         now: Mono,
         tx: TxId,
         errand: Errand,
-        (path, patience): (Path, Option<Duration>),
+        (path, opens, patience): (Path, Opens, Option<Duration>),
         owner: Option<LegId>,
         out: &mut Vec<TxOutput>,
     ) {
@@ -52,7 +52,7 @@ impl Transactions {
         let absorber = self.new_id();
         self.rename(tx, absorber);
         let request = errand.request.clone();
-        self.start(now, tx, request, path, Some(errand), owner, patience, out);
+        self.start(now, tx, request, (path, opens), Some(errand), owner, patience, out);
     }
 
     /// Whether a request of ours has no way at the moment.
@@ -71,7 +71,7 @@ impl Transactions {
         now: Mono,
         tx: TxId,
         request: Request,
-        path: Path,
+        (path, opens): (Path, Opens),
         errand: Option<Errand>,
         owner: Option<LegId>,
         patience: Option<Duration>,
@@ -89,7 +89,7 @@ impl Transactions {
             patience.into_iter().for_each(|patience| client.hurry(now, patience));
             Machine::Client(client)
         };
-        let mut transaction = Transaction::new(machine, path, Opens::Peer, key);
+        let mut transaction = Transaction::new(machine, path, opens, key);
         (transaction.owner, transaction.errand) = (owner, errand.map(Box::new));
         self.add(tx, transaction);
         self.started(tx, out);

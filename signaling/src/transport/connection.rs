@@ -42,7 +42,7 @@ impl Opened {
         let close = Arc::new(Notify::new());
         let outbox = Outbox { queue: received, writing: None };
         let opened = Opened { path, accepted, outbox, close: close.clone(), replies: queue.clone() };
-        (Connection { path, queue, close, accepted }, opened)
+        (Connection { path, queue, close, accepted, domain: None }, opened)
     }
 
     /// Which it is.

@@ -1,6 +1,7 @@
 //! The connections that are open or opening. Plain tables; the tasks that move bytes are elsewhere.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -33,6 +34,15 @@ pub(super) struct Connection {
     pub(super) close: Arc<Notify>,
     /// Whether the peer opened it.
     pub(super) accepted: bool,
+    /// The domain that the peer has proved to be, when it was opened for one.
+    pub(super) domain: Option<Arc<str>>,
+}
+
+impl Connection {
+    fn is_to(&self, goal: &Goal) -> bool {
+        (self.path.transport, self.path.remote) == goal.remote
+            && (goal.domain.is_none() || self.domain == goal.domain)
+    }
 }
 
 /// What became of a message for a connection.
@@ -40,8 +50,8 @@ pub(super) struct Connection {
 pub(super) enum Queued {
     /// It will be written.
     Yes,
-    /// This connection must be opened for it; it waits.
-    Connect(Remote),
+    /// A connection must be opened for it; it waits.
+    Connect(Goal),
     /// It cannot be sent.
     No(Ticket),
     /// It cannot be sent because the connection does not take what it is given, and is closed for that.
@@ -53,16 +63,30 @@ pub(super) enum Queued {
 /// The far end of a connection. The transport belongs to it: what is meant for TLS never leaves over TCP.
 pub(super) type Remote = (Transport, SocketAddr);
 
+/// What a connection is opened to. Over TLS the peer proves to be this domain, or has its address in its certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Goal {
+    pub(super) remote: Remote,
+    pub(super) domain: Option<Arc<str>>,
+}
+
+impl From<Remote> for Goal {
+    fn from(remote: Remote) -> Self {
+        Goal { remote, domain: None }
+    }
+}
+
 /// All connections.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     open: HashMap<FlowId, Connection>,
-    by_remote: HashMap<Remote, FlowId>,
+    /// In the order in which they were opened: to one address there are as many as it has domains.
+    by_remote: HashMap<Remote, Vec<FlowId>>,
     /// Accepted connections of each source, those whose handshake goes on among them.
     accepted_from: HashMap<IpAddr, usize>,
     /// Accepted and not yet entered: their handshake goes on.
     handshakes: usize,
-    opening: HashMap<Remote, Vec<Outgoing>>,
+    opening: HashMap<Goal, Vec<Outgoing>>,
 }
 
 impl Flows {
@@ -97,7 +121,7 @@ impl Flows {
         if connection.accepted {
             self.handshakes -= 1;
         }
-        self.by_remote.insert((path.transport, path.remote), path.flow);
+        self.by_remote.entry((path.transport, path.remote)).or_default().push(path.flow);
         self.open.insert(path.flow, connection);
     }
 
@@ -105,8 +129,11 @@ impl Flows {
     pub(super) fn remove(&mut self, flow: FlowId) {
         let Some(connection) = self.open.remove(&flow) else { return };
         let Path { transport, remote, .. } = connection.path;
-        if self.by_remote.get(&(transport, remote)) == Some(&flow) {
-            self.by_remote.remove(&(transport, remote));
+        if let Entry::Occupied(mut entry) = self.by_remote.entry((transport, remote)) {
+            entry.get_mut().retain(|one| *one != flow);
+            if entry.get().is_empty() {
+                entry.remove();
+            }
         }
         if connection.accepted {
             self.forget_source(remote.ip());
@@ -131,18 +158,23 @@ impl Flows {
 
     /// Queues a message: on its own connection, on another one to the same remote, or for one to be opened.
     pub(super) fn send(&mut self, transmit: Transmit, limits: &Limits) -> Queued {
-        let Transmit { path: Path { transport, remote, .. }, ticket, .. } = transmit;
-        let remote = (transport, remote);
-        // A path that an earlier process stored may carry a number that now is somebody else's.
-        let leads_there =
-            |connection: &&Connection| (connection.path.transport, connection.path.remote) == remote;
-        let own = self.open.get(&transmit.path.flow).filter(leads_there);
-        let to = |remote: Remote| self.by_remote.get(&remote).and_then(|flow| self.open.get(flow));
-        let (open, remote) = match (own.or_else(|| to(remote)), &transmit.opens) {
-            (None, Opens::At(address)) => (to((transport, *address)), (transport, *address)),
-            (None, Opens::Nowhere) => return Queued::Nowhere(ticket),
-            (open, _) => (open, remote),
+        let Transmit { path: Path { transport, flow, remote, .. }, ticket, .. } = transmit;
+        let domain = match &transmit.opens {
+            Opens::Named(domain) if transport == Transport::Tls => Some(Arc::clone(domain)),
+            Opens::Named(_) | Opens::Peer | Opens::At(_) | Opens::Nowhere => None,
         };
+        let mut goal = Goal { remote: (transport, remote), domain };
+        // A path that an earlier process stored may carry a number that now is somebody else's.
+        let own = self.open.get(&flow).filter(|connection| connection.is_to(&goal));
+        let mut open = own.or_else(|| self.towards(&goal));
+        match transmit.opens {
+            Opens::At(address) if open.is_none() => {
+                goal.remote = (transport, address);
+                open = self.towards(&goal);
+            }
+            Opens::Nowhere if open.is_none() => return Queued::Nowhere(ticket),
+            Opens::At(_) | Opens::Nowhere | Opens::Named(_) | Opens::Peer => {}
+        }
         if let Some(connection) = open {
             return match connection.queue.try_send(transmit.into()) {
                 Ok(()) => Queued::Yes,
@@ -158,7 +190,7 @@ impl Flows {
         }
         let full = self.opening.len() >= limits.pending_connects
             || self.open.len() + self.opening.len() >= limits.connections;
-        match self.opening.get_mut(&remote) {
+        match self.opening.get_mut(&goal) {
             Some(waiting) if waiting.len() >= limits.pending_queue => Queued::No(ticket),
             Some(waiting) => {
                 waiting.push(transmit.into());
@@ -166,15 +198,21 @@ impl Flows {
             }
             None if full => Queued::No(ticket),
             None => {
-                self.opening.insert(remote, vec![transmit.into()]);
-                Queued::Connect(remote)
+                self.opening.insert(goal.clone(), vec![transmit.into()]);
+                Queued::Connect(goal)
             }
         }
     }
 
-    /// What waited for a connection to `remote`, which is open now or never will be.
-    pub(super) fn opened(&mut self, remote: Remote) -> Vec<Outgoing> {
-        self.opening.remove(&remote).unwrap_or_default()
+    /// The newest open connection that leads there.
+    fn towards(&self, goal: &Goal) -> Option<&Connection> {
+        let flows = self.by_remote.get(&goal.remote)?;
+        flows.iter().rev().filter_map(|flow| self.open.get(flow)).find(|connection| connection.is_to(goal))
+    }
+
+    /// What waited for a connection, which is open now or never will be.
+    pub(super) fn opened(&mut self, goal: &Goal) -> Vec<Outgoing> {
+        self.opening.remove(goal).unwrap_or_default()
     }
 }
 
@@ -192,7 +230,7 @@ mod tests {
     fn connection(flow: u64, remote: &str, room: usize) -> (Connection, mpsc::Receiver<Outgoing>) {
         let (queue, received) = mpsc::channel(room);
         let close = Arc::new(Notify::new());
-        (Connection { path: path(flow, remote), queue, close, accepted: true }, received)
+        (Connection { path: path(flow, remote), queue, close, accepted: true, domain: None }, received)
     }
 
     fn enter(flows: &mut Flows, connection: Connection) {
@@ -246,8 +284,11 @@ mod tests {
         assert!(matches!(flows.send(transmit(0, REMOTE, 2), &limits), Queued::Yes));
         assert!(matches!(flows.send(transmit(0, REMOTE, 3), &limits), Queued::No(Ticket(3))));
         assert!(matches!(flows.send(transmit(0, "192.0.2.9:5060", 4), &limits), Queued::No(Ticket(4))));
-        let waiting: Vec<_> =
-            flows.opened((Transport::Tcp, REMOTE.parse().unwrap())).iter().map(|one| one.ticket.0).collect();
+        let waiting: Vec<_> = flows
+            .opened(&(Transport::Tcp, REMOTE.parse().unwrap()).into())
+            .iter()
+            .map(|one| one.ticket.0)
+            .collect();
         assert_eq!(waiting, [1, 2]);
     }
 
@@ -293,6 +334,35 @@ mod tests {
         assert!(to_plain.try_recv().is_err());
     }
 
+    /// RFC 5922 §7.3: what was opened for one domain is not another's, and what asks for none takes any.
+    #[test]
+    fn a_connection_for_one_domain_is_not_shared_with_another() {
+        let (mut flows, limits) = (Flows::default(), Limits::default());
+        let over_tls = |ticket, opens| {
+            let mut transmit = Transmit { opens, ..transmit(0, REMOTE, ticket) };
+            transmit.path.transport = Transport::Tls;
+            transmit
+        };
+        let named = |ticket, domain: &str| over_tls(ticket, Opens::Named(domain.into()));
+        let Queued::Connect(goal) = flows.send(named(1, "one.example"), &limits) else { panic!() };
+        assert_eq!(goal.domain.as_deref(), Some("one.example"));
+        assert!(matches!(flows.send(named(2, "two.example"), &limits), Queued::Connect(_)), "each its own");
+        assert_eq!(flows.opened(&goal).len(), 1);
+        let (mut first, mut to_first) = connection(1, REMOTE, 4);
+        (first.path.transport, first.domain) = (Transport::Tls, goal.domain);
+        enter(&mut flows, first);
+        assert!(matches!(flows.send(named(3, "one.example"), &limits), Queued::Yes));
+        assert!(matches!(flows.send(over_tls(4, Opens::Peer), &limits), Queued::Yes));
+        assert_eq!(
+            [to_first.try_recv().unwrap().ticket, to_first.try_recv().unwrap().ticket],
+            [3, 4].map(Ticket)
+        );
+        assert!(matches!(flows.send(named(5, "two.example"), &limits), Queued::Yes), "it still waits");
+        assert!(to_first.try_recv().is_err());
+        flows.remove(FlowId(1));
+        assert!(flows.by_remote.is_empty());
+    }
+
     /// RFC 3261 §18.2.2: an answer takes the connection of its request, and without it one to where the sender
     /// listens, if there is one.
     #[test]
@@ -311,8 +381,8 @@ mod tests {
         flows.remove(FlowId(1));
         assert!(matches!(flows.send(answer(3, Opens::Nowhere), &limits), Queued::Nowhere(Ticket(3))));
         let queued = flows.send(answer(4, Opens::At(listens)), &limits);
-        assert!(matches!(queued, Queued::Connect((Transport::Tcp, address)) if address == listens));
-        assert_eq!(flows.opened((Transport::Tcp, listens)).len(), 1);
+        assert!(matches!(queued, Queued::Connect(goal) if goal == (Transport::Tcp, listens).into()));
+        assert_eq!(flows.opened(&(Transport::Tcp, listens).into()).len(), 1);
         let (second, mut to_second) = connection(2, "192.0.2.1:5070", 4);
         enter(&mut flows, second);
         assert!(matches!(flows.send(answer(5, Opens::At(listens)), &limits), Queued::Yes));

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::connection::Opened;
-use super::flows::{Connection, Outgoing, Queued, Remote};
+use super::flows::{Connection, Goal, Outgoing, Queued};
 use super::hub::Hub;
 use crate::wire::{Path, Transmit, Transport};
 
@@ -119,17 +119,18 @@ pub(super) fn send(hub: &Arc<Hub>, transmit: Transmit) {
             hub.metrics.answers_unreturned.add();
             hub.send_failed(ticket);
         }
-        Queued::Connect(remote) => {
-            let task = connect(hub.clone(), remote);
+        Queued::Connect(goal) => {
+            let task = connect(hub.clone(), goal.clone());
             if !hub.spawn(task) {
-                fail(hub, hub.flows().opened(remote));
+                fail(hub, hub.flows().opened(&goal));
             }
         }
     }
 }
 
-async fn connect(hub: Arc<Hub>, (transport, remote): Remote) {
-    let attempt = timeout(hub.limits.connect_deadline, open(&hub, transport, remote));
+async fn connect(hub: Arc<Hub>, goal: Goal) {
+    let (transport, remote) = goal.remote;
+    let attempt = timeout(hub.limits.connect_deadline, open(&hub, &goal));
     let opened = tokio::select! {
         opened = attempt => opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
         () = hub.stopped() => Err(io::ErrorKind::Interrupted.into()),
@@ -139,15 +140,16 @@ async fn connect(hub: Arc<Hub>, (transport, remote): Remote) {
         Err(error) => {
             tracing::debug!(transport = transport.via(), %remote, %error, "connection not opened");
             hub.metrics.connects_failed.add();
-            let waiting = hub.flows().opened((transport, remote));
+            let waiting = hub.flows().opened(&goal);
             return fail(&hub, waiting);
         }
     };
     hub.metrics.connections_opened.add();
     let local = reachable(&hub, transport, bound);
     let path = Path { transport, flow: hub.new_flow(), local, remote };
-    let (connection, opened) = Opened::new(path, false, hub.limits.write_queue);
-    let unsent = enter(&hub, connection);
+    let (mut connection, opened) = Opened::new(path, false, hub.limits.write_queue);
+    connection.domain = goal.domain.clone();
+    let unsent = enter(&hub, connection, &goal);
     fail(&hub, unsent);
     match stream {
         Either::Plain(stream) => run(&hub, opened, stream),
@@ -162,12 +164,13 @@ enum Either {
 }
 
 /// Connects, and where it is TLS, makes sure of the peer. Gives our end's address too.
-async fn open(hub: &Hub, transport: Transport, remote: SocketAddr) -> io::Result<(SocketAddr, Either)> {
+async fn open(hub: &Hub, goal: &Goal) -> io::Result<(SocketAddr, Either)> {
+    let (transport, remote) = goal.remote;
     let stream = dial(hub, transport, remote).await?;
     tune(&stream);
     let bound = stream.local_addr()?;
     let stream = match transport {
-        Transport::Tls => Either::Tls(Box::new(hub.tls()?.connect(stream, remote.ip()).await?)),
+        Transport::Tls => Either::Tls(Box::new(hub.tls()?.connect(stream, goal).await?)),
         Transport::Tcp | Transport::Udp => Either::Plain(stream),
     };
     Ok((bound, stream))
@@ -175,9 +178,9 @@ async fn open(hub: &Hub, transport: Transport, remote: SocketAddr) -> io::Result
 
 /// Enters an opened connection and gives it what waited for it, in one step: nothing can slip between. Returns
 /// what its queue has no room for.
-fn enter(hub: &Hub, connection: Connection) -> Vec<Outgoing> {
+fn enter(hub: &Hub, connection: Connection, goal: &Goal) -> Vec<Outgoing> {
     let mut flows = hub.flows();
-    let waiting = flows.opened((connection.path.transport, connection.path.remote));
+    let waiting = flows.opened(goal);
     let unsent = waiting
         .into_iter()
         .filter_map(|outgoing| connection.queue.try_send(outgoing).err().map(|error| error.into_inner()))

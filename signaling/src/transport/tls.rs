@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -11,6 +10,8 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use super::flows::Goal;
 
 /// What handshakes go by.
 #[derive(Clone)]
@@ -28,14 +29,19 @@ impl TlsConfig {
         TlsAcceptor::from(config).accept(stream).await
     }
 
-    /// With a peer that we connected to. Its certificate must name its address, which is all we have of it.
+    /// With a peer that we connected to. Its certificate must name the domain of the URI that led there
+    /// (RFC 5922 §7.3), or its address when that is all we have of it.
     pub(super) async fn connect(
         &self,
         stream: TcpStream,
-        peer: IpAddr,
+        goal: &Goal,
     ) -> io::Result<client::TlsStream<TcpStream>> {
         let config = self.client.borrow().clone();
-        TlsConnector::from(config).connect(ServerName::from(peer), stream).await
+        let name = match &goal.domain {
+            Some(domain) => ServerName::try_from(domain.to_string()).map_err(io::Error::other)?,
+            None => ServerName::from(goal.remote.1.ip()),
+        };
+        TlsConnector::from(config).connect(name, stream).await
     }
 }
 

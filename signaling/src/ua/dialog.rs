@@ -167,7 +167,7 @@ impl Dialog {
         };
         let hop = nearest.filter(|_| !self.at_source);
         let stands = self.path.flow == FlowId(0) || ways.stands(self.path);
-        Course { path: self.path, known: stands || hop.is_none(), hop, fallback: None }
+        Course { known: stands || hop.is_none(), hop, ..self.path.into() }
     }
 
     /// Becomes the dialog of another fork of the same INVITE.

@@ -173,9 +173,9 @@ impl Leg {
     fn cancel(&mut self, desk: &mut Desk<'_>, cause: Cause) {
         let State::Calling(calling) = &mut self.state else { return };
         match desk.tx.cancel_request(calling.tx) {
-            Some((mut cancel, path)) => {
+            Some((mut cancel, course)) => {
                 cancel.headers.push(Name::Reason, reason_value(cause));
-                desk.tx.send(desk.now.mono, cancel, path, Some(self.id), desk.tx_out);
+                desk.tx.send(desk.now.mono, cancel, course, Some(self.id), desk.tx_out);
                 // RFC 3261 §9.1: no final answer within 64*T1 of the CANCEL ends the INVITE.
                 let patience = desk.now.mono + desk.tx.timing().patience() + Duration::from_millis(1);
                 calling.cancel = Cancel::Sent { patience, cause };

@@ -175,8 +175,8 @@ fn a_cancel_may_be_sent_between_a_provisional_and_a_final_answer() {
     let tx = bench.send("INVITE");
     assert!(bench.layer.cancel_request(tx).is_none(), "RFC 3261 §9.1: nothing has come");
     bench.answer("INVITE", 100);
-    let (cancel, path) = bench.layer.cancel_request(tx).unwrap();
-    assert_eq!(path, bench.path);
+    let (cancel, course) = bench.layer.cancel_request(tx).unwrap();
+    assert_eq!(course.path, bench.path);
     assert_eq!(cancel.via().unwrap().branch(), Some("z9hG4bKours"), "the INVITE's own");
     assert_eq!(cancel.cseq().unwrap().to_string(), "1 CANCEL");
     bench.answer("INVITE", 486);

@@ -9,7 +9,7 @@ use crate::transaction::{Course, Failure};
 
 fn course(path: Path) -> Course {
     let hop = Hop::of(&Uri::parse("sip:phones.example").unwrap());
-    Course { path, known: false, hop, fallback: None }
+    Course { known: false, hop, ..path.into() }
 }
 
 /// RFC 3263 §4.3: a request without a way waits under its name, and goes by the next way under the same name.
@@ -26,7 +26,7 @@ fn a_request_keeps_its_name_from_way_to_way() {
     let mut errand = held.errand;
     errand.targets = Some(VecDeque::new());
     let (mut out, patience) = (Vec::new(), Some(Duration::from_secs(4)));
-    bench.layer.send_again(bench.now, tx, errand, (bench.path, patience), None, &mut out);
+    bench.layer.send_again(bench.now, tx, errand, (bench.path, Opens::Peer, patience), None, &mut out);
     bench.note(out);
     bench.until(4000);
     assert_eq!(
@@ -56,14 +56,14 @@ fn given_up(transport: Transport) -> Bench {
     let (mut out, patience) = (Vec::new(), Some(Duration::from_secs(4)));
     let mut errand = bench.undelivered.pop().unwrap().errand;
     errand.targets = Some(VecDeque::new());
-    bench.layer.send_again(bench.now, tx, errand, (bench.path, patience), None, &mut out);
+    bench.layer.send_again(bench.now, tx, errand, (bench.path, Opens::Peer, patience), None, &mut out);
     bench.note(out);
     bench.until(4000);
     let mut errand = bench.undelivered.pop().unwrap().errand;
     let via = request("INVITE", "z9hG4bK2").via().unwrap().clone();
     errand.request.headers.set_top(&Name::Via, via);
     let mut out = Vec::new();
-    bench.layer.send_again(bench.now, tx, errand, (bench.path, None), None, &mut out);
+    bench.layer.send_again(bench.now, tx, errand, (bench.path, Opens::Peer, None), None, &mut out);
     bench.note(out);
     bench.trace();
     bench

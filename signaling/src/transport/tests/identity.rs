@@ -20,8 +20,13 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn new() -> Identity {
+        Identity::of(&["127.0.0.1", "::1", "pbx.example"])
+    }
+
+    /// One that its certificate calls so.
+    pub(super) fn of(names: &[&str]) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let names = ["127.0.0.1", "::1", "pbx.example"].map(str::to_owned);
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap().der().clone();
         let secret = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let server = ServerConfig::builder_with_provider(Arc::new(default_provider()))

@@ -212,3 +212,47 @@ async fn a_peer_that_nobody_vouches_for_hears_nothing() {
     assert!(matches!(event, TransportEvent::SendFailed { ticket: Ticket(7) }), "{event:?}");
     assert_eq!(world.metrics().connects_failed.get(), 1);
 }
+
+/// RFC 5922 §7.3: who was found by name proves to be that name; its address need not be in its certificate, and does
+/// not do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_found_by_name_proves_to_be_that_name() {
+    let mut world = World::start(Setup::default()).await;
+    let proxy = Identity::of(&["one.example", "two.example"]);
+    let trusted = believing(&[&proxy.certificate, &world.identity.certificate], rustls::ALL_VERSIONS);
+    world.identity.believed.send_replace(trusted);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let path = world.path_to(Transport::Tls, listener.local_addr().unwrap());
+    let named = |domain: &str, call_id: &str, ticket| Transmit {
+        opens: Opens::Named(domain.into()),
+        ..transmit(path, call_id, ticket)
+    };
+    let mut peers = Vec::new();
+    for domain in ["one.example", "two.example"] {
+        world.handle.send(named(domain, domain, 1));
+        let mut peer = answer(&listener, &proxy).await.unwrap();
+        let Some(Message::Request(request)) = peer.receive().await else { panic!() };
+        assert_eq!(request.call_id(), Ok(domain), "each has a connection of its own");
+        assert!(matches!(world.event().await, TransportEvent::FlowUp { .. }));
+        peers.push(peer);
+    }
+    world.handle.send(named("one.example", "again", 2));
+    let Some(Message::Request(request)) = peers[0].receive().await else { panic!() };
+    assert_eq!(request.call_id(), Ok("again"));
+
+    // Another name, and the right address with the wrong name.
+    for (identity, domain, ticket) in [(&proxy, "three.example", 7), (&world.identity, "four.example", 8)] {
+        world.handle.send(named(domain, "secret", ticket));
+        if let Some(mut peer) = answer(&listener, identity).await {
+            assert!(peer.receive().await.is_none());
+        }
+    }
+    for ticket in [7, 8] {
+        let event = world.event().await;
+        assert!(
+            matches!(event, TransportEvent::SendFailed { ticket: Ticket(one) } if one == ticket),
+            "{event:?}"
+        );
+    }
+    assert_eq!((world.metrics().connections_opened.get(), world.metrics().connects_failed.get()), (2, 2));
+}

@@ -295,9 +295,9 @@ impl Leg {
     /// Cancels a re-INVITE that has had its provisional answer and nothing since; gives until when its final
     /// one, most often 487, must come (RFC 3261 §9.1). A 200 that crosses the CANCEL counts.
     fn cancel_change(&mut self, desk: &mut Desk<'_>, tx: TxId) -> Option<Mono> {
-        let (mut cancel, path) = desk.tx.cancel_request(tx)?;
+        let (mut cancel, course) = desk.tx.cancel_request(tx)?;
         cancel.headers.push(Name::Reason, reason_value(Cause::RecoveryOnTimer));
-        desk.tx.send(desk.now.mono, cancel, path, Some(self.id), desk.tx_out);
+        desk.tx.send(desk.now.mono, cancel, course, Some(self.id), desk.tx_out);
         Some(desk.now.mono + desk.tx.timing().patience() + Duration::from_millis(1))
     }
 
