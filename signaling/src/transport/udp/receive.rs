@@ -1,6 +1,7 @@
 //! Reading datagrams: one task per socket, which takes as many at once as the system gives, and what goes on before what
 //! begins. Each is read far enough to be told apart, and only what may be taken on costs more than that.
 
+use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, RawFd};
@@ -35,8 +36,8 @@ pub(in crate::transport) async fn receive(hub: Arc<Hub>, index: usize) {
     let mut in_a_row = 0_usize;
     let read = async {
         while port.socket.readable().await.is_ok() {
-            let fd = port.socket.as_raw_fd();
-            match port.socket.try_io(Interest::READABLE, || batch.read(fd)) {
+            let (fd, is_v6) = (port.socket.as_raw_fd(), port.local.is_ipv6());
+            match port.socket.try_io(Interest::READABLE, || batch.read(fd, is_v6)) {
                 Ok(()) => {
                     in_a_row = in_a_row.saturating_add(batch.heads.len());
                     receive_batch(&hub, port, &batch, in_a_row > ANSWERED_IN_A_ROW);
@@ -57,6 +58,13 @@ pub(in crate::transport) async fn receive(hub: Arc<Hub>, index: usize) {
     }
 }
 
+thread_local! {
+    // Room for what the system says about each datagram, once for each thread. One per family: a read leaves in it how
+    // long addresses are.
+    static V4: RefCell<MultiHeaders<SockaddrStorage>> = RefCell::new(MultiHeaders::preallocate(DEPTH, None));
+    static V6: RefCell<MultiHeaders<SockaddrStorage>> = RefCell::new(MultiHeaders::preallocate(DEPTH, None));
+}
+
 /// What was read at once.
 struct Batch {
     /// One datagram after the other, each with room for the longest. The system gives memory to what is written.
@@ -71,19 +79,22 @@ impl Batch {
     }
 
     /// Reads what there is. Never blocks.
-    fn read(&mut self, socket: RawFd) -> io::Result<()> {
+    fn read(&mut self, socket: RawFd, is_v6: bool) -> io::Result<()> {
         self.heads.clear();
-        let mut places: Vec<_> =
-            self.bytes.chunks_exact_mut(DATAGRAM_MAX).map(|place| [IoSliceMut::new(place)]).collect();
-        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(DEPTH, None);
-        let read = recvmmsg(socket, &mut headers, places.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
-        // What has no address has no length either, so that places stay what they are.
-        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-        self.heads.extend(read.map(|datagram| match datagram.address.as_ref().and_then(address) {
-            Some(source) => (datagram.bytes, source),
-            None => (0, nobody),
-        }));
-        Ok(())
+        let headers = if is_v6 { &V6 } else { &V4 };
+        headers.with_borrow_mut(|headers| {
+            let mut places = self.bytes.chunks_exact_mut(DATAGRAM_MAX);
+            let mut places: [_; DEPTH] =
+                std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
+            let read = recvmmsg(socket, headers, places.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+            // What has no address has no length either, so that places stay what they are.
+            let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+            self.heads.extend(read.map(|datagram| match datagram.address.as_ref().and_then(address) {
+                Some(source) => (datagram.bytes, source),
+                None => (0, nobody),
+            }));
+            Ok(())
+        })
     }
 
     fn datagrams(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
