@@ -51,6 +51,8 @@ mod refusals;
 mod register;
 #[path = "ladder/reliable.rs"]
 mod reliable;
+#[path = "ladder/replaces.rs"]
+mod replaces;
 #[path = "ladder/timers.rs"]
 mod timers;
 #[path = "ladder/tls.rs"]

@@ -8,6 +8,7 @@
 //! **Invariant:** nothing here blocks, reads a clock or draws a random number that was not injected.
 
 mod ended;
+mod identify;
 mod io;
 mod originate;
 mod reach;
