@@ -156,9 +156,9 @@ impl Switch {
         }
     }
 
-    /// Whether another call would be refused because there are as many as may be.
+    /// Whether another call would be refused because there are as many calls, dialogs or transactions as may be.
     pub fn is_full(&self) -> bool {
-        self.pbx.is_full()
+        self.pbx.is_full() || self.stack.is_full()
     }
 
     /// For metrics and for the drain.

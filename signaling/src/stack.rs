@@ -240,6 +240,11 @@ impl Stack {
         self.settle(now, out);
     }
 
+    /// Whether another call would be refused because there are as many dialogs or transactions as may be.
+    pub fn is_full(&self) -> bool {
+        self.tx.is_full() || self.legs.len() >= self.config.legs_max
+    }
+
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
         let legs = self.deadlines.peek().map(|Reverse((at, _))| *at);

@@ -306,6 +306,7 @@ fn a_full_table_has_room_for_what_ends_calls() {
     carol.register(3600);
     carol.register(3600);
     assert_eq!(carol.status(), 503);
+    assert!(world.is_full(), "what begins need not come so far");
     alice.cancel();
     assert_eq!((alice.status(), bob.got("CANCEL").len()), (487, 1));
     world.finish();
@@ -322,8 +323,10 @@ fn full_tables_are_503() {
     bob.ring();
     carol.invite("1002");
     assert_eq!(carol.status(), 503);
+    assert!(world.is_full(), "what begins need not come so far");
     alice.cancel();
     world.advance(1);
+    assert!(!world.is_full());
     carol.invite("1002");
     assert_eq!(carol.status(), 100, "there is room again");
     carol.cancel();

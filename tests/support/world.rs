@@ -257,6 +257,11 @@ impl World {
         }
     }
 
+    /// Whether another call would be refused.
+    pub fn is_full(&self) -> bool {
+        self.0.borrow().switch.is_full()
+    }
+
     pub fn counts(&self) -> SwitchCounts {
         self.0.borrow().switch.counts()
     }

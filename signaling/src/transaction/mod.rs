@@ -303,6 +303,12 @@ impl Transactions {
         }
     }
 
+    /// Whether a request that begins something would be refused, by when it is here: those that are on their way find
+    /// room in the last part of the table.
+    pub fn is_full(&self) -> bool {
+        self.all.len() >= self.limit - self.limit / 32
+    }
+
     /// The next instant at which `expire` has work.
     pub fn deadline(&self) -> Option<Mono> {
         self.deadlines.peek().map(|Reverse((at, _))| *at)

@@ -11,7 +11,7 @@ use dialtone_core::Now;
 pub struct Clock(Arc<dyn Fn() -> Now + Send + Sync>);
 
 impl Clock {
-    /// From whatever samples both clocks; called from many threads, once per message.
+    /// From whatever samples both clocks; called from many threads, once per message or batch of them.
     pub fn new(read: impl Fn() -> Now + Send + Sync + 'static) -> Clock {
         Clock(Arc::new(read))
     }

@@ -19,7 +19,7 @@ use super::guard::Glance;
 use super::hub::Hub;
 use super::metrics::Count;
 use super::sink::Class;
-use crate::wire::{FlowId, Path, Ticket, TransportEvent};
+use crate::wire::{Credentials, FlowId, Path, Ticket, TransportEvent};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
@@ -180,7 +180,9 @@ impl Peer<'_> {
         };
         self.hub.metrics.received(self.path.transport).add();
         let arrival = self.hub.arrival(self.path.transport, self.path.remote);
-        let Some(standing) = self.hub.gate.inspect(&Glance::of(&message), arrival) else { return true };
+        let bytes = message.clone();
+        let glance = Glance::of(&bytes);
+        let Some(standing) = self.hub.gate.inspect(&glance, arrival) else { return true };
         let open = |class| self.hub.sink.is_open(class, arrival.now.mono);
         let (admission, alarm) = self.hub.gate.admit(message, arrival, standing, open);
         self.hub.alarm(alarm);
@@ -188,6 +190,9 @@ impl Peer<'_> {
             Admission::Drop => true,
             Admission::Answer(answer) => self.reply(answer.payload),
             Admission::Deliver { class, message, credentials } => {
+                if credentials != Credentials::None {
+                    self.hub.gate.guard.taken(glance.call_id, arrival);
+                }
                 let event = TransportEvent::Received { path: self.path, message, credentials };
                 self.hub.deliver(class, event).await;
                 self.hub.metrics.delivered.add();

@@ -9,6 +9,7 @@
 //! The To tag of a stateless answer is a keyed hash of the request, so a retransmission gets the same one and
 //! the ACK to it is known when it comes.
 
+mod demand;
 mod shed;
 
 use std::collections::hash_map::RandomState;
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dialtone_core::Now;
+
+use demand::Demand;
 
 use super::budget::Budget;
 use super::guard::{Glance, Guard, Standing};
@@ -81,6 +84,8 @@ pub(super) struct Gate {
     refusals: Budget,
     /// 503s: a phone that is told when to come again does not try on.
     sheds: Budget,
+    /// The same of all together.
+    refusing: Budget,
     /// New requests of each account and address.
     requests: Budget,
     salt: AtomicU32,
@@ -112,6 +117,7 @@ impl Gate {
             throttle: Mutex::new(Throttle::default().with_policy(limits.throttle)),
             refusals: Budget::new(limits.refusals_per_second),
             sheds: Budget::new(limits.challenges_per_second),
+            refusing: Budget::with_burst(limits.sheds_per_second, limits.sheds_per_second.div_ceil(10)),
             requests: Budget::new(limits.requests_per_account),
             salt: AtomicU32::new(0),
             shed_retry_after: limits.shed_retry_after.clone(),
@@ -145,9 +151,7 @@ impl Gate {
     ) -> (Admission, Option<TransportEvent>) {
         let mut request = match Message::parse(datagram.clone()) {
             Ok(Message::Request(request)) => request,
-            Ok(response @ Message::Response(_)) => {
-                return (deliver(Class::Kept, response, Credentials::None), None);
-            }
+            Ok(Message::Response(response)) => return (self.heed(response, arrival, standing), None),
             Err(error) => return (self.answer_malformed(&error, &datagram, arrival), None),
         };
         let Ok(via) = stamp_via(&mut request.headers, arrival.source) else {
@@ -204,7 +208,7 @@ impl Gate {
     ) -> (Admission, Option<TransportEvent>) {
         let (class, accounts) = (demand.class, self.accounts());
         if !demand.looked_at {
-            return (deliver(class, request, Credentials::None), None);
+            return (self.unproved(demand, request, arrival), None);
         }
         let proof = self.prove(&request, &accounts, arrival);
         let failed = match &proof {
@@ -221,7 +225,7 @@ impl Gate {
                 self.answer(&self.sheds, refusal, via, arrival)
             }
             Proof::Good(credentials) => deliver(class, request, credentials),
-            _ if !demand.required => deliver(class, request, Credentials::None),
+            _ if !demand.required => self.unproved(demand, request, arrival),
             Proof::Throttled(wait) => {
                 let refusal = self.unavailable(&request, wait);
                 self.refuse(&request.method, refusal, via, arrival)
@@ -365,37 +369,6 @@ impl Gate {
     /// Whether an ACK is for one of our stateless answers.
     fn answers_us(&self, ack: &Request) -> bool {
         ack.to().is_ok_and(|to| to.tag().is_some_and(|tag| tag == self.tag(ack)))
-    }
-}
-
-/// What a request's method and dialog ask of its credentials.
-struct Demand {
-    class: Class,
-    /// Whether they are looked at.
-    looked_at: bool,
-    /// Whether it is refused without good ones.
-    required: bool,
-}
-
-impl Demand {
-    fn of(request: &Request, standing: Standing) -> Demand {
-        let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
-        let to_server = || request.uri.parse().is_ok_and(|uri| uri.scheme.is_sip() && uri.user.is_none());
-        match request.method {
-            // RFC 3261 §22.1: neither can be challenged.
-            Method::Ack | Method::Cancel => Demand { class: Class::Kept, looked_at: false, required: false },
-            // RFC 3261 §10.2: a registration has no dialog, whatever its To says.
-            Method::Register => {
-                let class = if standing.known { Class::Renewal } else { Class::Registration };
-                Demand { class, looked_at: true, required: true }
-            }
-            // The stack judges by dialog and flow. They are hashed under the throttle nevertheless, or a To tag
-            // would make an oracle for passwords.
-            _ if in_dialog => Demand { class: Class::Kept, looked_at: true, required: false },
-            // A ping of the server itself tells nothing about anybody.
-            Method::Options if to_server() => Demand { class: Class::New, looked_at: false, required: false },
-            _ => Demand { class: Class::New, looked_at: true, required: true },
-        }
     }
 }
 

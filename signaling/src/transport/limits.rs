@@ -47,6 +47,8 @@ pub struct Limits {
     pub refusals_per_second: u32,
     /// Stateless challenges per second to one source, which may be a NAT with many phones.
     pub challenges_per_second: u32,
+    /// 503s per second to all sources together of what the stack is too far behind for; the rest is dropped silently.
+    pub sheds_per_second: u32,
     /// New requests per second of one account from one address.
     pub requests_per_account: u32,
     /// Retry-After of what is shed, seconds: spread, so that not all come again at once.
@@ -78,6 +80,7 @@ impl Default for Limits {
             datagrams_per_second: 20_000,
             refusals_per_second: 50,
             challenges_per_second: 10_000,
+            sheds_per_second: 2000,
             requests_per_account: 1000,
             shed_retry_after: 5..=30,
             guard: GuardPolicy::default(),

@@ -95,10 +95,12 @@ metrics! {
     shed_registrations,
     /// Registrations to be renewed refused with 503 because the stack was far behind.
     shed_renewals,
-    /// New requests of any kind dropped without an answer because too many datagrams waited behind them.
+    /// New requests of any kind dropped without an answer because too many were refused or waited behind them.
     shed_silently,
     /// Responses and requests inside dialogs dropped because even the reserved share was full.
     shed_reserved,
+    /// Responses dropped because we have asked nothing in their Call-ID.
+    strays,
     /// Stateless answers not sent because their source had had its share.
     refusals_suppressed,
     /// Events about failures or flows lost because the stack was far behind.

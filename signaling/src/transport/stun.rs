@@ -1,8 +1,8 @@
-//! STUN keep-alives on the SIP port: RFC 5626 §8, with binding requests and answers of RFC 5389.
+//! STUN keep-alives on the SIP port: RFC 5626 §8, with binding requests and answers of RFC 8489.
 //!
 //! A phone behind a NAT asks from time to time what its address looks like from here: that holds the NAT's binding
-//! open, and tells it when it has changed. Nothing is remembered; an answer is at most 56 bytes, and shares the
-//! budget of datagrams of its source.
+//! open, and tells it when it has changed. Nothing is remembered; an answer is at most 44 bytes, takes from the
+//! budget of datagrams of its source first, and allocates nothing.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ pub(super) const BINDING_ERROR: u16 = 0x0111;
 pub(super) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub(super) const ERROR_CODE: u16 = 0x0009;
 const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
-/// Attributes below must be understood (RFC 5389 §15).
+/// Attributes below must be understood (RFC 8489 §14).
 pub(super) const OPTIONAL: u16 = 0x8000;
 /// Unknown attributes that an answer names.
 const UNKNOWN_MAX: usize = 4;
@@ -26,60 +26,103 @@ pub(super) fn is_request(datagram: &[u8]) -> bool {
         if usize::from(length) + HEADER == datagram.len() && length.is_multiple_of(4))
 }
 
-/// The answer to a binding request from `source`; `None` when its attributes cannot be read.
-pub(super) fn answer(request: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
+/// Bytes of the longest answer.
+pub(super) const ANSWER_MAX: usize = HEADER + 4 + 20;
+
+/// Writes the answer to a binding request from `source`, and tells its length; `None` when its attributes cannot be
+/// read.
+pub(super) fn answer(request: &[u8], source: SocketAddr, buffer: &mut [u8; ANSWER_MAX]) -> Option<usize> {
     let transaction = request.get(8..HEADER)?;
-    let unknown = unknown(request)?;
-    let (kind, body) = if unknown.is_empty() {
-        (BINDING_SUCCESS, mapped(transaction, source))
+    let (unknown, count) = unknown(request)?;
+    let mut out = Writer { buffer, len: HEADER };
+    let kind = if count == 0 {
+        mapped(&mut out, transaction, source);
+        BINDING_SUCCESS
     } else {
-        (BINDING_ERROR, refusal(&unknown))
+        refusal(&mut out, unknown.get(..count).unwrap_or_default());
+        BINDING_ERROR
     };
-    let mut message = Vec::with_capacity(HEADER + body.len());
-    message.extend(kind.to_be_bytes());
-    message.extend(u16::try_from(body.len()).ok()?.to_be_bytes());
-    message.extend(COOKIE.to_be_bytes());
-    message.extend(transaction);
-    message.extend(body);
-    Some(message)
+    let len = out.len;
+    out.len = 0;
+    out.put(&kind.to_be_bytes());
+    out.put(&u16::try_from(len - HEADER).ok()?.to_be_bytes());
+    out.put(&COOKIE.to_be_bytes());
+    out.put(transaction);
+    Some(len)
 }
 
-/// The attributes that must be understood and are not: none has a meaning in a keep-alive.
-fn unknown(request: &[u8]) -> Option<Vec<u16>> {
-    let (mut at, mut unknown) = (HEADER, Vec::new());
+/// Fills a buffer that is long enough.
+struct Writer<'b> {
+    buffer: &'b mut [u8],
+    len: usize,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        self.buffer[self.len..end].copy_from_slice(bytes);
+        self.len = end;
+    }
+
+    /// The head of an attribute whose value has so many bytes, a multiple of four.
+    fn attribute(&mut self, kind: u16, len: u8) {
+        self.put(&kind.to_be_bytes());
+        self.put(&[0, len]);
+    }
+}
+
+/// The attributes that must be understood and are not, and how many: none has a meaning in a keep-alive.
+fn unknown(request: &[u8]) -> Option<([u16; UNKNOWN_MAX], usize)> {
+    let (mut at, mut unknown, mut count) = (HEADER, [0; UNKNOWN_MAX], 0);
     while at < request.len() {
         let (kind, length) = (word(request, at)?, usize::from(word(request, at + 2)?));
-        if kind < OPTIONAL && unknown.len() < UNKNOWN_MAX {
-            unknown.push(kind);
+        if kind < OPTIONAL
+            && let Some(place) = unknown.get_mut(count)
+        {
+            *place = kind;
+            count += 1;
         }
         at += 4 + length.next_multiple_of(4);
     }
-    (at == request.len()).then_some(unknown)
+    (at == request.len()).then_some((unknown, count))
 }
 
-/// XOR-MAPPED-ADDRESS (RFC 5389 §15.2).
-fn mapped(transaction: &[u8], source: SocketAddr) -> Vec<u8> {
-    let address = match source.ip().to_canonical() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    };
+/// XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
+fn mapped(out: &mut Writer<'_>, transaction: &[u8], source: SocketAddr) {
     let mask = COOKIE.to_be_bytes();
-    let family = if address.len() == 4 { 1 } else { 2 };
     let port = source.port() ^ u16::from_be_bytes([mask[0], mask[1]]);
-    let mut value = vec![0, family];
-    value.extend(port.to_be_bytes());
-    value.extend(address.iter().zip(mask.iter().chain(transaction)).map(|(byte, mask)| byte ^ mask));
-    attribute(XOR_MAPPED_ADDRESS, &value)
+    let head = |out: &mut Writer<'_>, len, family| {
+        out.attribute(XOR_MAPPED_ADDRESS, len);
+        out.put(&[0, family]);
+        out.put(&port.to_be_bytes());
+    };
+    let masked = |out: &mut Writer<'_>, address: &[u8]| {
+        address.iter().zip(mask.iter().chain(transaction)).for_each(|(byte, mask)| out.put(&[byte ^ mask]));
+    };
+    match source.ip().to_canonical() {
+        IpAddr::V4(address) => {
+            head(out, 8, 1);
+            masked(out, &address.octets());
+        }
+        IpAddr::V6(address) => {
+            head(out, 20, 2);
+            masked(out, &address.octets());
+        }
+    }
 }
 
-/// 420 (RFC 5389 §7.3.1).
-fn refusal(unknown: &[u16]) -> Vec<u8> {
-    let mut body = attribute(ERROR_CODE, &[0, 0, 4, 20]);
-    let kinds: Vec<u8> = unknown.iter().flat_map(|kind| kind.to_be_bytes()).collect();
-    body.extend(attribute(UNKNOWN_ATTRIBUTES, &kinds));
-    body
+/// 420 (RFC 8489 §6.3.1), padded to whole words (§14).
+fn refusal(out: &mut Writer<'_>, unknown: &[u16]) {
+    out.attribute(ERROR_CODE, 4);
+    out.put(&[0, 0, 4, 20]);
+    let bytes = 2 * unknown.len();
+    out.put(&UNKNOWN_ATTRIBUTES.to_be_bytes());
+    out.put(&u16::try_from(bytes).unwrap_or_default().to_be_bytes());
+    unknown.iter().for_each(|kind| out.put(&kind.to_be_bytes()));
+    out.put([0; 4].get(..bytes.next_multiple_of(4) - bytes).unwrap_or_default());
 }
 
+#[cfg(test)]
 pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut attribute = kind.to_be_bytes().to_vec();
     attribute.extend(u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
@@ -107,7 +150,13 @@ mod tests {
         request
     }
 
-    /// RFC 5389 §15.2: port and address under the cookie, and for IPv6 under the transaction too.
+    fn answer(request: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
+        let mut buffer = [0xEE; ANSWER_MAX];
+        let len = super::answer(request, source, &mut buffer)?;
+        Some(buffer[..len].to_vec())
+    }
+
+    /// RFC 8489 §14.2: port and address under the cookie, and for IPv6 under the transaction too.
     #[test]
     fn the_answer_says_where_it_came_from() {
         let asked = request(&[0x80, 0x22, 0, 3, b'a', b'b', b'c', 0]);
@@ -120,7 +169,7 @@ mod tests {
         assert_eq!(v6[28..44], [1, 0x13, 0xa9, 0xfa, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 ^ 1]);
     }
 
-    /// RFC 5389 §7.3.1: what must be understood and is not is refused with 420.
+    /// RFC 8489 §6.3.1: what must be understood and is not is refused with 420.
     #[test]
     fn unknown_attributes_are_refused_and_bounded() {
         let many = [0, 0x06, 0, 0].repeat(9);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::demand::follows;
 use super::{Admission, Answer, Arrival, Gate};
 use crate::message::{Method, Name, Request, Via};
 use crate::transport::guard::{Glance, Standing};
@@ -32,11 +33,15 @@ impl Gate {
             self.metrics.acks_absorbed.add();
             return Some(Admission::Drop);
         }
-        let class = glance.class(standing.known);
+        let class = glance.class(standing);
+        if !glance.is_request() && class != Class::Kept && !glance.call_id.is_empty() {
+            self.metrics.strays.add();
+            return Some(Admission::Drop);
+        }
         if class == Class::Kept || is_copy(glance.method, standing) || open(class) {
             return None;
         }
-        if hurried {
+        if hurried || glance.follows() || !self.refusing.take(&(), arrival.now.mono) {
             self.metrics.shed_silently.add();
             return Some(Admission::Drop);
         }
@@ -52,6 +57,32 @@ impl Gate {
         Some(Admission::Answer(Answer { payload, target }))
     }
 
+    /// Whether a message begins what the stack does not take on, and would not be answered either: told from its first
+    /// lines, and counted. Most of an overload ends here.
+    pub(in crate::transport) fn drop_unread(
+        &self,
+        message: &[u8],
+        arrival: Arrival,
+        open: impl Fn(Class) -> bool,
+        hurried: bool,
+    ) -> bool {
+        if open(Class::New) && open(Class::Registration)
+            || !hurried && self.refusing.has(&(), arrival.now.mono)
+        {
+            return false;
+        }
+        let glance = Glance::of_arrived(message);
+        if glance.follows() || glance.call_id.is_empty() {
+            return false;
+        }
+        let standing = self.guard.standing(glance.call_id, arrival);
+        let dropped = !standing.goes_on && !open(glance.class(standing));
+        if dropped {
+            self.metrics.shed_silently.add();
+        }
+        dropped
+    }
+
     /// The answer to a new request that the stack has no room for.
     pub(in crate::transport) fn shed(
         &self,
@@ -59,6 +90,11 @@ impl Gate {
         class: Class,
         arrival: Arrival,
     ) -> Option<Answer> {
+        if follows(request) {
+            // What it follows is not known: no answer is owed, and its sender repeats it.
+            self.metrics.shed_silently.add();
+            return None;
+        }
         self.count_shed(class);
         let via = request.via().ok()?;
         let refusal = self.unavailable(request, self.later_for(request));

@@ -3,6 +3,7 @@
 //! A glance decides who is dropped and who is let pass to the parser, never what a message means: whoever writes a
 //! head that looks otherwise here than there gains nothing but to be parsed.
 
+use super::Standing;
 use crate::transport::sink::Class;
 
 /// Bytes of a message that are looked at.
@@ -35,6 +36,11 @@ impl<'m> Glance<'m> {
         Glance::until(message, |_| false)
     }
 
+    /// Looks at one that came, no further than for what tells whether it begins something.
+    pub(in crate::transport) fn of_arrived(message: &'m [u8]) -> Glance<'m> {
+        Glance::until(message, |glance| !glance.call_id.is_empty() && !glance.to.is_empty())
+    }
+
     /// Looks at one of our own, no further than for what tells whether it says anything.
     pub(super) fn of_sent(message: &'m [u8]) -> Glance<'m> {
         let refusal = |glance: &Glance<'_>| glance.status >= 300;
@@ -45,12 +51,8 @@ impl<'m> Glance<'m> {
 
     fn until(message: &'m [u8], enough: impl Fn(&Glance<'m>) -> bool) -> Glance<'m> {
         let mut glance = Glance::default();
-        let mut lines = message
-            .get(..HEAD_BYTES)
-            .unwrap_or(message)
-            .split(|byte| *byte == b'\n')
-            .map(<[u8]>::trim_ascii)
-            .skip_while(|line| line.is_empty());
+        let head = message.get(..HEAD_BYTES).unwrap_or(message);
+        let mut lines = lines(head).map(<[u8]>::trim_ascii).skip_while(|line| line.is_empty());
         let first = lines.next().unwrap_or_default();
         let mut words = first.split(|byte| *byte == b' ');
         let word = words.next().unwrap_or_default();
@@ -98,14 +100,22 @@ impl<'m> Glance<'m> {
         self.method == b"OPTIONS" || self.cseq.ends_with(b"OPTIONS")
     }
 
-    /// What it seems to be worth when the stack is behind; `known` as in [`super::Standing`].
-    pub(in crate::transport) fn class(&self, known: bool) -> Class {
+    /// What it seems to be worth when the stack is behind.
+    pub(in crate::transport) fn class(&self, standing: Standing) -> Class {
         match self.method {
-            b"" | b"ACK" | b"CANCEL" => Class::Kept,
-            b"REGISTER" if known => Class::Renewal,
+            b"REGISTER" if standing.known => Class::Renewal,
             b"REGISTER" => Class::Registration,
-            _ if has(self.to, b"tag=") => Class::Kept,
+            _ if standing.goes_on && self.follows() => Class::Kept,
             _ => Class::New,
+        }
+    }
+
+    /// Whether it says that it belongs to something that began before: anybody can write that.
+    pub(in crate::transport) fn follows(&self) -> bool {
+        match self.method {
+            b"" | b"ACK" | b"CANCEL" => true,
+            b"REGISTER" => false,
+            _ => has(self.to, b"tag="),
         }
     }
 
@@ -131,6 +141,19 @@ impl<'m> Glance<'m> {
         let rest = self.authorization.get(start..)?;
         rest.get(..rest.iter().position(|byte| *byte == b'"')?)
     }
+}
+
+/// What stands between line feeds.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = memchr::memchr(b'\n', text) else {
+            return rest.take();
+        };
+        rest = text.get(end + 1..);
+        text.get(..end)
+    })
 }
 
 /// Whether `text` has `part` in it, which is in lower case; the case of `text` does not matter.

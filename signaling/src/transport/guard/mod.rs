@@ -90,6 +90,8 @@ impl Default for GuardPolicy {
 pub(super) struct Standing {
     /// Whether its Call-ID is one in which we have said something to its source.
     pub(super) known: bool,
+    /// Whether it is one in which we have said something to anybody: it belongs to what we have taken on or begun.
+    pub(super) goes_on: bool,
 }
 
 /// Decides for all sockets alike. Every table has a fixed size.
@@ -129,7 +131,8 @@ impl Guard {
     pub(super) fn inspect(&self, glance: &Glance<'_>, arrival: Arrival, realm: &str) -> Option<Standing> {
         let (source, now) = (network_of(arrival.source.ip()), arrival.now.mono);
         let within = arrival.transport.is_reliable() || self.arrivals.take(&source, now);
-        let known = self.known.contains(glance.call_id, source, now);
+        let standing = self.known.standing(glance.call_id, source, now);
+        let known = standing.known;
         if !within && !known && !self.shows_nonce(glance, arrival, realm) {
             self.metrics.flooded.add();
             self.log.note(Event::Flood, arrival, "");
@@ -140,7 +143,7 @@ impl Guard {
             return None;
         }
         if known {
-            return Some(Standing { known });
+            return Some(standing);
         }
         if !self.is_trusted(arrival.source.ip()) {
             if self.silence.holds(source, now) {
@@ -157,14 +160,38 @@ impl Guard {
             self.metrics.refusals_suppressed.add();
             return None;
         }
-        Some(Standing { known })
+        Some(standing)
+    }
+
+    /// Whether a datagram that is no message may be answered; takes its share of what its address may send.
+    pub(super) fn admits(&self, arrival: Arrival) -> bool {
+        let (source, now) = (network_of(arrival.source.ip()), arrival.now.mono);
+        if !self.arrivals.take(&source, now) {
+            self.metrics.flooded.add();
+            return false;
+        }
+        let silenced = self.is_silenced(source, now);
+        if silenced {
+            self.metrics.silenced_messages.add();
+        }
+        !silenced
+    }
+
+    /// What is known of a Call-ID that only a parser found.
+    pub(super) fn standing(&self, call_id: &[u8], arrival: Arrival) -> Standing {
+        self.known.standing(call_id, network_of(arrival.source.ip()), arrival.now.mono)
+    }
+
+    /// The stack was handed a request whose sender has proved an account: what follows it belongs to it.
+    pub(super) fn taken(&self, call_id: &[u8], arrival: Arrival) {
+        self.known.mark(call_id, network_of(arrival.source.ip()), arrival.now.mono);
     }
 
     /// The stack has sent this there: the far end of a conversation that goes on may answer it.
     pub(super) fn sent(&self, message: &[u8], target: IpAddr, now: Mono) {
         let glance = Glance::of_sent(message);
         // Whoever made us refuse, or answer a ping, has proved nothing.
-        if matches!(glance.status, 0 | 101..300) && !glance.is_ping() {
+        if glance.is_request() || matches!(glance.status, 101..300) && !glance.is_ping() {
             self.known.mark(glance.call_id, network_of(target), now);
         }
     }

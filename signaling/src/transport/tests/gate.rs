@@ -59,33 +59,94 @@ pub(super) fn answered(admission: &Admission) -> Response {
     }
 }
 
+/// The stack says something to the phone in this Call-ID.
+pub(super) fn says(gate: &Gate, what: &str, call_id: &str) {
+    let arrival = arrival(Transport::Udp);
+    let text = format!("{what}\r\nVia: x\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\r\n");
+    gate.guard.sent(text.as_bytes(), arrival.source.ip(), arrival.now.mono);
+}
+
 #[test]
 fn every_method_is_challenged_but_few() {
     let user = "sip:1002@dialtone.example";
     let server = "sip:dialtone.example";
     let cases = [
-        ("REGISTER", server, "", "401"),
-        ("REGISTER", server, "t1", "401"),
-        ("INVITE", user, "", "401"),
-        ("INVITE", user, "t1", "Kept"),
-        ("MESSAGE", user, "", "401"),
-        ("SUBSCRIBE", user, "", "401"),
-        ("PUBLISH", server, "", "401"),
-        ("OPTIONS", user, "", "401"),
-        ("OPTIONS", server, "", "New"),
-        ("OPTIONS", "tel:1002", "", "401"),
-        ("UNHEARD", user, "", "401"),
-        ("BYE", user, "", "401"),
-        ("BYE", user, "t1", "Kept"),
-        ("CANCEL", user, "", "Kept"),
-        ("ACK", user, "", "Kept"),
-        ("ACK", user, "t1", "Kept"),
+        ("REGISTER", server, "", "401", "401"),
+        ("REGISTER", server, "t1", "401", "401"),
+        ("INVITE", user, "", "401", "401"),
+        ("INVITE", user, "t1", "New", "Kept"),
+        ("MESSAGE", user, "", "401", "401"),
+        ("SUBSCRIBE", user, "", "401", "401"),
+        ("PUBLISH", server, "", "401", "401"),
+        ("OPTIONS", user, "", "401", "401"),
+        ("OPTIONS", server, "", "New", "New"),
+        ("OPTIONS", "tel:1002", "", "401", "401"),
+        ("UNHEARD", user, "", "401", "401"),
+        ("BYE", user, "", "401", "401"),
+        ("BYE", user, "t1", "New", "Kept"),
+        ("CANCEL", user, "", "New", "Kept"),
+        ("ACK", user, "", "New", "Kept"),
+        ("ACK", user, "t1", "New", "Kept"),
     ];
     let gate = gate(&Limits::default());
-    for (method, target, to_tag, expected) in cases {
-        let text = Text { method, target, to_tag, ..Text::default() }.print();
-        assert_eq!(outcome(&admit(&gate, text)), expected, "{method} {target} {to_tag}");
+    says(&gate, "SIP/2.0 180 Ringing", "known");
+    for (method, target, to_tag, expected, of_known) in cases {
+        let text = Text { method, target, to_tag, ..Text::default() };
+        assert_eq!(outcome(&admit(&gate, text.print())), expected, "{method} {target} {to_tag}");
+        let text = Text { call_id: "known".into(), ..text };
+        assert_eq!(outcome(&admit(&gate, text.print())), of_known, "{method} {target} {to_tag}");
     }
+}
+
+/// RFC 3261 §26.3.2.4: what claims to belong to a call of which nothing is known costs as much as a refusal, whatever it
+/// is; so nobody makes us answer in the name of others, nor fills the share of the calls that go on.
+#[test]
+fn who_invents_a_to_tag_has_the_share_of_who_is_refused() {
+    let gate = gate(&Limits { refusals_per_second: 2, ..Limits::default() });
+    let invented = |method, number: usize| {
+        let call_id = format!("invented-{number}");
+        outcome(&admit(&gate, Text { method, to_tag: "junk", call_id, ..Text::default() }.print()))
+    };
+    let methods = ["BYE", "CANCEL", "ACK", "INVITE", "UPDATE"];
+    let outcomes: Vec<String> = (0..1000).map(|number| invented(methods[number % 5], number)).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| *outcome == "New").count(), 2);
+    assert_eq!(outcomes.iter().filter(|outcome| *outcome == "dropped").count(), 998);
+    // Who answers a challenge in the dialog pays with a password instead.
+    let challenged = answered(&admit(&gate, Text { call_id: "c9".into(), ..Text::default() }.print()));
+    let moved = Text { method: "BYE", to_tag: "t", call_id: "c8".into(), ..Text::default() };
+    let moved = moved.answering(&challenged, &super::phone::Answer::default()).print();
+    let (admission, _) = decide(&gate, moved, arrival(Transport::Udp));
+    assert!(matches!(admission, Admission::Deliver { class: Class::New, .. }), "{admission:?}");
+}
+
+/// RFC 3261 §18.1.2, §8.1.3: a response is to something that we have asked, from whatever address it comes; others are not even
+/// looked at by the stack.
+#[test]
+fn only_responses_to_what_we_have_asked_are_heard() {
+    let gate = gate(&Limits::default());
+    says(&gate, "OPTIONS sip:1001@phone SIP/2.0", "probe");
+    let response = |call_id: &str| {
+        format!("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP x\r\nCall-ID:{call_id}\r\nCSeq: 1 OPTIONS\r\n\r\n")
+    };
+    let mut elsewhere = arrival(Transport::Udp);
+    elsewhere.source = "198.51.100.1:5060".parse().unwrap();
+    for arrival in [arrival(Transport::Udp), elsewhere] {
+        for (call_id, expected) in
+            [(" probe", "Kept"), ("\r\n probe", "Kept"), (" other", "dropped"), ("\r\n other", "dropped")]
+        {
+            assert_eq!(outcome(&decide(&gate, response(call_id), arrival).0), expected, "{call_id}");
+        }
+    }
+}
+
+/// RFC 3261 §9.1: a CANCEL may come before we have said more than 100; the INVITE has proved an account.
+#[test]
+fn what_follows_a_proof_goes_on() {
+    let gate = gate(&Limits::default());
+    let cancel = Text { method: "CANCEL", ..Text::default() }.print();
+    assert_eq!(outcome(&admit(&gate, cancel.clone())), "New");
+    gate.guard.taken(b"c1", arrival(Transport::Udp));
+    assert_eq!(outcome(&admit(&gate, cancel)), "Kept");
 }
 
 #[test]
@@ -100,7 +161,7 @@ fn what_is_malformed_is_answered_if_anything_is_owed() {
         ("no Via", good.replace("Via:", "X-Via:"), "dropped"),
         ("malformed Via", good.replace("SIP/2.0/UDP", "HTTP"), "dropped"),
         ("ACK", Text { method: "ACK", ..Text::default() }.print().replace("1 ACK", "x ACK"), "dropped"),
-        ("response", "SIP/2.0 200 OK\r\nVia: x\r\n\r\n".into(), "Kept"),
+        ("response", "SIP/2.0 200 OK\r\nVia: x\r\n\r\n".into(), "dropped"),
         ("malformed response", "SIP/2.0 200 OK\r\nVia\r\n\r\n".into(), "dropped"),
         ("only line ends", "\r\n\r\n".into(), "dropped"),
     ];
@@ -136,9 +197,9 @@ fn a_refusal_keeps_its_tag_and_its_ack_is_absorbed() {
         Text { method: "ACK", to_tag: tag, ..invite.clone() }.print()
     };
     assert_eq!(outcome(&admit(&gate, ack(&tags[0]))), "dropped");
-    assert_eq!(outcome(&admit(&gate, ack("other"))), "Kept");
+    assert_eq!(outcome(&admit(&gate, ack("other"))), "New");
     let of_another_call = ack(&tags[0]).replace("Call-ID: c1", "Call-ID: c2");
-    assert_eq!(outcome(&admit(&gate, of_another_call)), "Kept");
+    assert_eq!(outcome(&admit(&gate, of_another_call)), "New");
 }
 
 #[test]
@@ -151,11 +212,11 @@ fn a_to_tag_makes_no_oracle() {
     for _ in 0..5 {
         let (admission, alarm) =
             decide(&gate, text.answering(&challenged, &guess).print(), arrival(Transport::Udp));
-        assert_eq!(outcome(&admission), "Kept");
+        assert_eq!(outcome(&admission), "New");
         assert!(alarm.is_some());
     }
     // Throttled: the right password looks like a wrong one.
-    assert_eq!(outcome(&admit(&gate, text.answering(&challenged, &right).print())), "Kept");
+    assert_eq!(outcome(&admit(&gate, text.answering(&challenged, &right).print())), "New");
 }
 
 #[test]
@@ -212,10 +273,12 @@ fn a_stack_that_is_behind_takes_what_goes_on() {
     different.dedup();
     assert!(different.len() > 15, "{different:?}");
     assert_eq!(retry_after(&answered(&shut(call("INVITE", "", 7).print()))), waits[7], "RFC 3261 §8.2.7");
+    says(&gate, "SIP/2.0 200 OK", "1");
     for (method, to_tag) in [("BYE", "t"), ("INVITE", "t"), ("ACK", "t"), ("CANCEL", ""), ("UPDATE", "t")] {
         assert_eq!(outcome(&shut(call(method, to_tag, 1).print())), "Kept", "{method}");
+        assert_eq!(outcome(&shut(call(method, to_tag, 2).print())), "dropped", "{method} of nothing");
     }
-    assert_eq!(outcome(&shut("SIP/2.0 200 OK\r\nVia: x\r\n\r\n".into())), "Kept");
+    assert_eq!(outcome(&shut("SIP/2.0 200 OK\r\nVia: x\r\nCall-ID: 1\r\n\r\n".into())), "Kept");
     assert_eq!(outcome(&shut(call("REGISTER", "", 1).print())), "503");
 }
 

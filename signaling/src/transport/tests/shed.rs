@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::gate::{answered, arrival};
+use super::gate::{answered, arrival, says};
 use super::phone::Text;
 use crate::auth::NonceKey;
 use crate::message::{Message, Name};
@@ -24,6 +24,11 @@ fn turned_away(gate: &Gate, text: &str, hurried: bool) -> Option<Admission> {
     let (glance, arrival) = (Glance::of(text.as_bytes()), arrival(Transport::Udp));
     let standing = gate.inspect(&glance, arrival)?;
     gate.turn_away(&glance, standing, text.as_bytes(), arrival, |class| class == Class::Kept, hurried)
+}
+
+/// Whether it is dropped even before that.
+fn unread(gate: &Gate, text: &str, hurried: bool) -> bool {
+    gate.drop_unread(text.as_bytes(), arrival(Transport::Udp), |class| class == Class::Kept, hurried)
 }
 
 /// The same refusal with a parser.
@@ -115,29 +120,35 @@ fn what_a_parser_must_see_is_parsed() {
 #[test]
 fn what_goes_on_is_never_turned_away() {
     let (gate, metrics) = counted();
+    // Then a copy of what we have answered with 180.
+    says(&gate, "SIP/2.0 180 Ringing", "c1");
     for (method, to_tag) in
         [("BYE", "t"), ("INVITE", "t"), ("UPDATE", "t"), ("ACK", "t"), ("ACK", ""), ("CANCEL", "")]
     {
         for hurried in [false, true] {
             let text = Text { method, to_tag, ..invite() }.print();
+            assert!(!unread(&gate, &text, hurried), "{method} {to_tag}");
             assert!(turned_away(&gate, &text, hurried).is_none(), "{method} {to_tag}");
+            let text = Text { method, to_tag, call_id: "c2".into(), ..invite() }.print();
+            assert!(
+                matches!(turned_away(&gate, &text, hurried), Some(Admission::Drop)),
+                "{method} of nothing"
+            );
         }
     }
-    assert!(turned_away(&gate, "SIP/2.0 200 OK\r\nVia: x\r\n\r\n", true).is_none());
-    // A copy of what we have answered with 180.
-    let arrival = arrival(Transport::Udp);
-    gate.guard.sent(
-        b"SIP/2.0 180 Ringing\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\n\r\n",
-        arrival.source.ip(),
-        arrival.now.mono,
-    );
+    assert_eq!(metrics.shed_silently.get(), 12);
+    assert!(turned_away(&gate, "SIP/2.0 200 OK\r\nVia: x\r\nCall-ID: c1\r\n\r\n", true).is_none());
+    let stray = turned_away(&gate, "SIP/2.0 200 OK\r\nVia: x\r\nCall-ID: c2\r\n\r\n", false);
+    assert!(matches!(stray, Some(Admission::Drop)) && metrics.strays.get() == 1);
+    assert!(!unread(&gate, &invite().print(), true));
     assert!(turned_away(&gate, &invite().print(), true).is_none());
     assert!(
         !matches!(parsed_away(&gate, &invite().print()), Admission::Answer(answer) if answer.payload.starts_with(b"SIP/2.0 503"))
     );
     let other = Text { call_id: "c2".into(), ..invite() }.print();
     assert!(matches!(turned_away(&gate, &other, true), Some(Admission::Drop)));
-    assert_eq!(metrics.shed_silently.get(), 1);
+    assert!(unread(&gate, &other, true));
+    assert_eq!(metrics.shed_silently.get(), 14);
     assert_eq!(metrics.shed.get(), 0);
 }
 
@@ -155,12 +166,47 @@ fn the_ack_to_a_refusal_is_absorbed_unparsed() {
             )
         };
         assert!(matches!(turned_away(&gate, &ack(&tag), false), Some(Admission::Drop)));
-        assert!(turned_away(&gate, &ack(&tag[1..]), false).is_none());
         let other = if tag.starts_with('0') { "1" } else { "0" };
-        assert!(turned_away(&gate, &ack(&format!("{other}{}", &tag[1..])), false).is_none());
-        assert!(turned_away(&gate, &ack(&tag).replace("Call-ID: c1", "Call-ID: c2"), false).is_none());
+        let absorbed = metrics.acks_absorbed.get();
+        for ack in [
+            ack(&tag[1..]),
+            ack(&format!("{other}{}", &tag[1..])),
+            ack(&tag).replace("Call-ID: c1", "Call-ID: c2"),
+        ] {
+            assert!(matches!(turned_away(&gate, &ack, false), Some(Admission::Drop)), "of nothing");
+        }
+        assert_eq!(metrics.acks_absorbed.get(), absorbed);
     }
-    assert_eq!(metrics.acks_absorbed.get(), 2);
+    assert_eq!((metrics.acks_absorbed.get(), metrics.shed_silently.get()), (2, 6));
+}
+
+/// RFC 3261 §21.5.4: all together get so many 503s; what is beyond that is dropped after its first lines, whoever sends
+/// it. What it is must be seen in any form.
+#[test]
+fn refusals_have_a_share_and_the_rest_is_silence() {
+    let metrics = Arc::new(Metrics::default());
+    let limits = Limits { sheds_per_second: 20, ..Limits::default() };
+    let gate = Gate::new(super::world::accounts(), NonceKey::new([3; 32]), &limits, metrics.clone());
+    let call = |number: usize| Text { call_id: format!("n{number}"), ..invite() }.print();
+    let outcomes: Vec<Option<bool>> = (0..100)
+        .map(|number| {
+            let text = call(number);
+            let answered = || matches!(turned_away(&gate, &text, false), Some(Admission::Answer(_)));
+            (!unread(&gate, &text, false)).then(answered)
+        })
+        .collect();
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Some(true)).count(), 2, "a tenth at once");
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_none()).count(), 98);
+    assert_eq!((metrics.shed.get(), metrics.shed_silently.get()), (2, 98));
+    let open = |class| class != Class::Registration;
+    assert!(!gate.drop_unread(call(1).as_bytes(), arrival(Transport::Udp), open, false), "calls are taken");
+    says(&gate, "SIP/2.0 200 OK", "n7");
+    let bye = Text { method: "BYE", to_tag: "t", call_id: "n7".into(), ..invite() }.print();
+    for text in [call(7), bye.clone(), bye.replace("To: ", "t:"), bye.replace("Call-ID", "i")] {
+        assert!(!unread(&gate, &text, true), "{text}");
+    }
+    let kept = call(8).replace("Call-ID: n8\r\n", "");
+    assert!(!unread(&gate, &kept, true), "without a Call-ID it is for the parser");
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::phone::Text;
 use super::world::{Setup, World, soon};
-use crate::message::{Message, Name};
+use crate::message::{Message, Method, Name};
 use crate::transport::Limits;
 use crate::wire::{FlowId, Opens, Path, Ticket, Transmit, Transport, TransportEvent};
 
@@ -51,6 +51,9 @@ async fn a_flood_is_dropped_until_the_next_second() {
 async fn a_stack_that_is_behind_sheds_new_work_first() {
     let mut world = World::start(Setup { room: (3, 1), ..Setup::default() }).await;
     let mut client = world.udp_client().await;
+    for call_id in ["c4", "c5"] {
+        world.knows(call_id, &client);
+    }
     client.send(ping("c1")).await;
     client.send(ping("c2")).await;
     let shed = client.ask(ping("c3")).await;
@@ -64,6 +67,46 @@ async fn a_stack_that_is_behind_sheds_new_work_first() {
     }
     let metrics = world.metrics();
     assert_eq!((metrics.shed.get(), metrics.shed_reserved.get(), metrics.delivered.get()), (2, 1, 3));
+}
+
+/// RFC 8489 §16: asking for one's address costs what any datagram costs, and a silenced source gets nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stun_takes_from_the_share_of_its_source() {
+    let limits = Limits { datagrams_per_second: 2, ..Limits::default() };
+    let mut world = World::start(Setup { limits, ..Setup::default() }).await;
+    let mut client = world.udp_client().await;
+    let ask = b"\0\x01\0\0!\x12\xa4Babcdefghijkl";
+    for _ in 0..5 {
+        client.send(ask).await;
+    }
+    world.until(|metrics| metrics.flooded.get() == 3).await;
+    assert_eq!(world.metrics().stun_answered.get(), 2);
+    world.hands.advance(1);
+    client.send(ping("c1")).await;
+    assert_eq!(world.received_request().await.1.call_id(), Ok("c1"));
+}
+
+/// What was read at once: what goes on comes before what begins, in the order of each, and nothing is lost however much
+/// waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn all_that_waits_is_read() {
+    let mut world = World::start(Setup::default()).await;
+    let mut client = world.udp_client().await;
+    world.knows("call", &client);
+    for number in 0..200 {
+        client.send(ping(&format!("c{number}"))).await;
+        client.send(bye("call").replace("CSeq: 1", &format!("CSeq: {number}"))).await;
+    }
+    let (mut pings, mut byes) = (Vec::new(), Vec::new());
+    for _ in 0..400 {
+        let (_, request, _) = world.received_request().await;
+        match request.method {
+            Method::Bye => byes.push(request.cseq().unwrap().number),
+            _ => pings.push(request.call_id().unwrap().to_owned()),
+        }
+    }
+    assert_eq!(byes, (0..200).collect::<Vec<u32>>());
+    assert_eq!(pings, (0..200).map(|number| format!("c{number}")).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,6 +107,13 @@ impl World {
         self.handle.metrics()
     }
 
+    /// The stack has said something to a client in this Call-ID.
+    pub(super) fn knows(&self, call_id: &str, client: &Client) {
+        let said = format!("SIP/2.0 200 OK\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\r\n");
+        let hub = &self.handle.0;
+        hub.gate.guard.sent(said.as_bytes(), client.address().ip(), hub.clock.now().mono);
+    }
+
     /// Waits until the metrics say so.
     pub(super) async fn until(&self, so: impl Fn(&Metrics) -> bool) {
         let metrics = self.metrics();
