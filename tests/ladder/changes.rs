@@ -85,6 +85,20 @@ fn a_refusal_after_the_bye_is_acknowledged() {
     world.finish();
 }
 
+/// The same of a phone that only ever announces its answer.
+#[test]
+fn a_refusal_that_never_comes_after_the_bye_is_not_waited_for() {
+    let world = World::new();
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite_without_offer("1002");
+    bob.answer();
+    alice.ack_with(sdp("pcma te"));
+    bob.bye();
+    world.advance(1000);
+    bob.respond(100);
+    world.finish();
+}
+
 #[test]
 fn a_reinvite_without_offer_gets_ours() {
     let (world, alice, _bob) = talking();

@@ -44,6 +44,8 @@ pub(super) struct InviteClient {
     hurried: bool,
     /// Whether another target has got it.
     late: bool,
+    /// Whether nobody waits for its answer any more.
+    dismissed: bool,
     request: Request,
     bytes: Bytes,
     ack: Option<Bytes>,
@@ -80,6 +82,7 @@ impl InviteClient {
             reliable,
             hurried: false,
             late: false,
+            dismissed: false,
             request,
             bytes,
             ack: None,
@@ -114,6 +117,8 @@ impl InviteClient {
 
     pub fn response(&mut self, now: Mono, response: Response, out: &mut Vec<Action>) {
         match (self.state, response.status) {
+            // Its time runs on, whatever they still announce.
+            (State::Calling | State::Proceeding, 100..=199) if self.dismissed => {}
             // It is cancelled once; what ends it then is its final answer, or RFC 3261 §9.1.
             (State::Proceeding, 100..=199) if self.late => {}
             (State::Calling, 100..=199) if self.late => {
@@ -165,7 +170,7 @@ impl InviteClient {
 
     pub fn expire(&mut self, now: Mono, out: &mut Vec<Action>) {
         if self.timers.take_leave(now) {
-            if self.state == State::Calling && !self.late {
+            if self.state == State::Calling && !self.late && !self.dismissed {
                 out.push(Action::Timeout);
                 if self.hurried {
                     self.late = true;
@@ -203,7 +208,7 @@ impl InviteClient {
     /// Nobody waits for its answer any more, and one that comes is acknowledged all the same.
     pub fn dismiss(&mut self, now: Mono) {
         if self.waits() {
-            self.hurried = false;
+            (self.hurried, self.dismissed) = (false, true);
             self.timers = Timers::default();
             self.timers.leave_after(now, self.timing.patience());
         }
