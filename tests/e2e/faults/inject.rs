@@ -156,7 +156,7 @@ impl Impaired {
     /// 200 ms, give or take up to 50; one of four comes twice.
     fn take(&mut self, bytes: &[u8], to_server: bool) {
         self.seen += 1;
-        let copies = if self.seen % 4 == 0 { 2 } else { 1 };
+        let copies = if self.seen.is_multiple_of(4) { 2 } else { 1 };
         for copy in 0..copies {
             // Any sequence that is not in order will do.
             let jitter = (self.seen * 7919 + copy * 104_729) % 100;
