@@ -28,11 +28,8 @@ pub use load::{Load, Stage};
 pub use pesq::pesq;
 pub use place::{Place, default_route, nft};
 pub use poll::{PATIENCE, eventually};
-<<<<<<< HEAD
 pub use process::Process;
-=======
 pub use proxy::Proxy;
->>>>>>> main
 pub use record::{answered, heard_both_ways, only};
 pub use scripted::Flow;
 pub use server::{Server, Setup};
