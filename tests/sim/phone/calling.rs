@@ -301,15 +301,15 @@ impl Phone {
         // What was answered reliably before is not answered again (RFC 3261 §13.2.1).
         let first = self.call(id).is_some_and(|call| call.invite.cseq().ok() == invite.cseq().ok());
         let early = self.call(id).is_some_and(|call| call.their_rseq.is_some() && answered_before);
-        if invite.body.is_empty() {
-            if !body.is_empty() && !(first && early) {
+        let says_nothing_new = body.is_empty() || first && early;
+        match (invite.body.is_empty(), says_nothing_new) {
+            (true, true) => {}
+            (true, false) => {
                 answer = self.answer_to(id, &body);
                 fits = answer.is_some();
             }
-        } else if body.is_empty() || first && early {
-            fits = answered_before;
-        } else {
-            fits = self.take_answer(id, &body);
+            (false, true) => fits = answered_before,
+            (false, false) => fits = self.take_answer(id, &body),
         }
         let number = invite.cseq().map_or(1, |cseq| cseq.number);
         let Some(call) = self.call(id) else { return fits };
