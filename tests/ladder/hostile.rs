@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dialtone::switch::Input;
 use dialtone_core::Mono;
-use dialtone_signaling::message::{Message, Name};
+use dialtone_signaling::message::{Message, Method, Name};
 use dialtone_signaling::registrar::{Binding, Nat};
 use dialtone_signaling::stack::SipInput;
 use dialtone_signaling::wire::{Path, Transport};
@@ -160,5 +160,41 @@ fn a_connection_of_before_a_restart_is_nobody_elses_now() {
     assert_eq!((carol.got("INVITE").len(), bob.got("INVITE").len()), (0, 1));
     alice.cancel();
     bob.ring();
+    world.finish();
+}
+
+/// RFC 3261 §26.3.2.4: what is asked within one call takes no place of others, and of itself only so much: beyond that
+/// it is refused, each time and without memory, until some of it is over. The call may always end.
+#[test]
+fn requests_within_a_call_have_a_bound() {
+    let world = World::with(|options| options.stack.transactions_max = 200);
+    let (mallory, carol) = (world.registered("1001"), world.registered("1003"));
+    world.advance(40_000);
+    mallory.invite("*43");
+    mallory.ack();
+    let asks = || {
+        mallory.within(Method::Options, |_| {});
+        mallory.status()
+    };
+    let statuses: Vec<_> = (0..300).map(|_| asks()).collect();
+    let served = statuses.iter().filter(|status| **status == 200).count();
+    assert!(
+        (32..200).contains(&served) && statuses[..served].iter().all(|status| *status == 200),
+        "{served}"
+    );
+    assert!(statuses[served..].iter().all(|status| *status == 503));
+    mallory.repeat();
+    assert_eq!(mallory.status(), 503);
+    assert!(world.counts().stack.transactions <= served + 4 && world.counts().stack.refused > 0);
+    assert!(!world.is_full());
+    carol.invite("*43");
+    assert_eq!(carol.status(), 200);
+    carol.ack();
+    world.advance(40_000);
+    assert_eq!(asks(), 200, "there is room again");
+    (0..300).for_each(|_| mallory.within(Method::Options, |_| {}));
+    mallory.bye();
+    assert_eq!((mallory.status(), world.cdrs().len()), (200, 1));
+    carol.bye();
     world.finish();
 }
