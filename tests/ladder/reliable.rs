@@ -386,33 +386,6 @@ fn a_change_does_not_ask_for_reliable_answers() {
     world.finish();
 }
 
-/// RFC 3262 §4, RFC 3261 §26.3.2.4: who goes on and on with them and answers no PRACK is not acknowledged beyond a
-/// bound; the numbers go on where they were once there is room.
-#[test]
-fn pracks_without_an_answer_have_a_bound() {
-    let world = World::with(|options| {
-        options.site.extensions.get_mut("1002").unwrap().ring_timeout = std::time::Duration::from_secs(60);
-    });
-    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
-    alice.invite("1002");
-    bob.manual();
-    (1..=300).for_each(|rseq| bob.rings_reliably(183, rseq, "", None));
-    let acknowledged = bob.got("PRACK").len() as u32;
-    assert!((8..200).contains(&acknowledged), "{acknowledged}");
-    assert!(world.counts().stack.transactions < 200);
-    world.advance(40_000);
-    bob.automatic();
-    let before = bob.got("PRACK").len();
-    bob.rings_reliably(183, acknowledged, "", None);
-    assert_eq!(bob.got("PRACK").len(), before);
-    bob.rings_reliably(183, acknowledged + 1, "", None);
-    assert_eq!(bob.header("PRACK", Name::RAck), format!("{} 1 INVITE", acknowledged + 1));
-    bob.answer();
-    alice.ack();
-    alice.bye();
-    world.finish();
-}
-
 /// RFC 3262 §3: whoever hangs up while a provisional answer is on its way is told with the final one.
 #[test]
 fn the_caller_gives_up_before_it_acknowledges() {
