@@ -10,6 +10,7 @@ use super::identity::Identity;
 use super::reliable::Receiver;
 use super::tokens::Tokens;
 use crate::message::{Method, Name, Request, Response};
+use crate::registrar::Nat;
 use crate::stack::Ways;
 use crate::transaction::TxId;
 use crate::wire::Path;
@@ -80,7 +81,7 @@ pub(crate) fn end_unwanted(
     identity: &Identity,
     tokens: &mut Tokens,
 ) -> Option<(Path, Request, Request)> {
-    let mut dialog = Dialog::uac(invite, response, path, false).ok()?;
+    let mut dialog = Dialog::uac(invite, response, path, Nat::Auto).ok()?;
     dialog.look_for(ways);
     let ack = dialog.ack(dialog.local_cseq, identity, tokens);
     dialog.skip(FORGOTTEN);
