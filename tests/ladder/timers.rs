@@ -82,6 +82,40 @@ fn a_session_interval_that_is_too_small_is_422() {
     world.check("timer_422");
 }
 
+/// RFC 4028 §9: nobody raises the interval. Who does, and then falls silent, is found out by us all the same.
+#[test]
+fn an_interval_of_a_hundred_years_is_ours() {
+    let years = se("4294967295;refresher=uas");
+    let (world, alice, bob) = talking(&[], &[UPDATES, TIMER, years]);
+    world.advance(900_200);
+    alice.answer();
+    assert_eq!(bob.got("UPDATE").len(), 1);
+    bob.reply("UPDATE", 200, |response| {
+        response.headers.push(Name::SessionExpires, "4294967295;refresher=uas")
+    });
+    world.advance(900_200);
+    alice.answer();
+    assert_eq!(bob.got("UPDATE").len(), 2);
+    bob.reply("UPDATE", 481, |_| {});
+    assert!(!alice.in_call() && !bob.in_call());
+    world.finish();
+
+    let least = (Name::MinSe, "4294967295");
+    let (world, alice, bob) = talking(&[UPDATES, TIMER, se("4294967295;refresher=uac"), least], &[]);
+    assert_eq!(alice.header("200 OK", Name::SessionExpires), "4294967295;refresher=uac");
+    world.advance(900_200);
+    bob.answer();
+    assert_eq!(alice.got("UPDATE").len(), 1);
+    alice.reply("UPDATE", 422, |response| response.headers.push(Name::MinSe, "4294967295"));
+    assert!(alice.in_call() && bob.in_call(), "it is there, and we do not take its terms");
+    world.advance(434_000);
+    assert_eq!(alice.got("re-INVITE").len(), 1);
+    alice.answer();
+    bob.bye();
+    assert!(!alice.in_call());
+    world.finish();
+}
+
 /// RFC 4028 §7.3: a 422 is followed by the same INVITE with what the peer wants, and a bound.
 #[test]
 fn a_422_to_us_is_heeded() {
