@@ -23,6 +23,7 @@ mod nat;
 mod outbound;
 mod overload;
 mod power_failure;
+mod reach;
 mod register;
 mod sipp_calls;
 mod sipp_dialogs;
