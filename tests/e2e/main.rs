@@ -17,6 +17,7 @@ mod torture_cases;
 
 mod applications;
 mod baresip_calls;
+mod faults;
 mod linphone_calls;
 mod names;
 mod nat;

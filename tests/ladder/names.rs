@@ -205,14 +205,15 @@ fn what_a_contact_names_is_not_asked_for() {
 }
 
 /// RFC 3581 §4, RFC 5626 §5.3: a phone that is reached where it is needs no DNS; its name is where it is looked for
-/// when that way says nothing.
+/// when that way says nothing, at its own host.
 #[test]
 fn a_phone_is_called_where_it_is_before_where_its_name_leads() {
     let world = World::new();
     let (alice, bob) = (world.registered("1001"), world.phone("1002"));
     registers_as(&bob, "<sip:1002@phones.example;transport=udp>");
-    let named = world.phone_at("1002", Transport::Udp, "10.0.0.21:5060");
-    world.srv(UDP, 10, "a.phones.example", "10.0.0.21:5060");
+    let named = world.phone_at("1002", Transport::Udp, "10.0.0.12:5070");
+    world.srv(UDP, 5, "b.phones.example", "10.0.0.99:5060");
+    world.srv(UDP, 10, "a.phones.example", "10.0.0.12:5070");
     alice.invite("1002");
     assert!(bob.is_asked() && world.asked().is_empty());
     alice.cancel();
@@ -228,7 +229,7 @@ fn a_phone_is_called_where_it_is_before_where_its_name_leads() {
 /// REGISTER came from.
 #[test]
 fn a_proxy_is_found_by_name() {
-    let world = World::new();
+    let world = believing();
     let (alice, proxy) = (world.registered("1001"), world.phone("1002"));
     let through = |path: &'static str| {
         proxy.register_with(|request| {
@@ -277,20 +278,21 @@ fn sips_is_called_over_tls_alone() {
 /// RFC 3261 §12.2.1.1, RFC 3263 §4: a caller's connection is gone: its name says where it listens.
 #[test]
 fn a_request_within_a_dialog_finds_the_peer_by_name() {
-    let world = World::new();
-    let bob = world.registered("1002");
-    let alice = world.phone_at("1001", Transport::Tcp, "10.0.0.11:40000");
-    let listens = world.phone_at("1001", Transport::Tcp, "10.0.0.41:5070");
-    world.srv("_sip._tcp.caller.example", 0, "one.caller.example", "10.0.0.41:5070");
-    alice.invite_with("1002", |request| {
-        request.headers.set(Name::Contact, "<sip:1001@caller.example;transport=tcp>");
-    });
-    bob.answer();
-    alice.ack();
-    world.flow_down(alice.path().flow.0);
-    bob.bye();
-    assert_eq!((alice.got("BYE").len(), listens.got("BYE").len()), (0, 1));
-    world.advance(40_000);
+    for (world, address) in [(World::new(), "10.0.0.11:5070"), (believing(), "10.0.0.41:5070")] {
+        let bob = world.registered("1002");
+        let alice = world.phone_at("1001", Transport::Tcp, "10.0.0.11:40000");
+        let listens = world.phone_at("1001", Transport::Tcp, address);
+        world.srv("_sip._tcp.caller.example", 0, "one.caller.example", address);
+        alice.invite_with("1002", |request| {
+            request.headers.set(Name::Contact, "<sip:1001@caller.example;transport=tcp>");
+        });
+        bob.answer();
+        alice.ack();
+        world.flow_down(alice.path().flow.0);
+        bob.bye();
+        assert_eq!((alice.got("BYE").len(), listens.got("BYE").len()), (0, 1));
+        world.advance(40_000);
+    }
 }
 
 /// RFC 3261 §11.1, RFC 3263 §4.3: a contact that is asked whether it is there is asked at each of its targets.

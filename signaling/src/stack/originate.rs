@@ -54,7 +54,7 @@ impl Stack {
         let mut from = identity.shown(caller.party);
         from.set_tag(&tag);
         let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
-        leg.at_source = way.at_source;
+        leg.nat = way.nat;
         leg.asserts = asserts;
         leg.tells(caller.party);
         let path = way.course.path;
@@ -134,7 +134,7 @@ impl Stack {
         }
         let tx = self.tx.send(now.mono, invite.clone(), way.course, Some(id), &mut self.tx_out);
         if let Some(leg) = self.legs.get_mut(&id) {
-            leg.at_source = way.at_source;
+            leg.nat = way.nat;
             if let State::Calling(calling) = &mut leg.state {
                 calling.goes_by(tx, invite, path, (way.contact, left));
             }

@@ -7,7 +7,7 @@ use dialtone_core::{Journey, LegEvent, Mono, Now, Number};
 
 use super::{SipOutput, Stack, received};
 use crate::message::{MAX_FORWARDS_DEFAULT, Method, Name, Request, Response, Scheme, Via};
-use crate::registrar::{Changes, Nat, Registration};
+use crate::registrar::{Changes, Registration};
 use crate::sdp::CONTENT_TYPE;
 use crate::transaction::{Lookup, TxId};
 use crate::ua::{Body, Dialog, Leg, Offered, State, admit, bad_event, caller, diversion, is_bad_event};
@@ -232,6 +232,7 @@ impl Stack {
         let subscriber = self.subscribers.by_number.get(&account);
         let policies = subscriber.map(|subscriber| (subscriber.contacts, subscriber.reach.nat));
         let (policy, nat) = policies.unwrap_or_default();
+        let crowded = self.registrar.current(&account).len() >= policy.contacts_max;
         let asked = Registration {
             tx,
             request,
@@ -239,14 +240,10 @@ impl Stack {
             policy,
             nat,
             path,
+            lost: if crowded { self.unreachable(&account) } else { Vec::new() },
             identity: &self.config.identity,
         };
         let mut changes = Changes::default();
-        if self.registrar.current(&account).len() >= policy.contacts_max {
-            // The phone that was there is back as another contact, or will be.
-            let lost = self.unreachable(&account);
-            self.registrar.forget(&account, &lost, &mut changes);
-        }
         let answer = self.registrar.register(now.mono, &asked, &mut changes);
         self.calls_follow(&account, &std::mem::take(&mut changes.moved));
         self.publish(now, changes, false, out);
@@ -310,8 +307,8 @@ impl Stack {
         };
         let (tag, rseq) = (self.tokens.tag(), self.tokens.below(1 << 30));
         let nat = subscriber.map(|subscriber| subscriber.reach.nat).unwrap_or_default();
-        let at_source = nat.of(&invite, path) == Nat::Always;
-        let Ok(dialog) = Dialog::uas(&invite, path, at_source, &tag) else {
+        let nat = nat.of(&invite, path);
+        let Ok(dialog) = Dialog::uas(&invite, path, nat, &tag) else {
             return self.respond(now, tx, Response::to(&invite, 400));
         };
         let replaces = match self.replaced(&invite) {
@@ -321,7 +318,7 @@ impl Stack {
         let id = self.leg_ids.leg();
         let session_id = self.tokens.session_id();
         let mut leg = Leg::new(id, account.clone(), tag.clone(), session_id, reliability);
-        leg.at_source = at_source;
+        leg.nat = nat;
         leg.asserts = asserts;
         leg.peer.heed(&invite.headers);
         let offer = match leg.read_body(&invite.headers, &invite.body) {

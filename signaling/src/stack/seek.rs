@@ -18,6 +18,7 @@ use crate::locate::{
 };
 use crate::message::{Method, Name, Uri};
 use crate::net::same_host;
+use crate::registrar::Nat;
 use crate::transaction::{Failure, TxId, TxOutput, Undelivered};
 use crate::ua::State;
 use crate::wire::{Opens, Path, Transport};
@@ -225,9 +226,9 @@ impl Stack {
         });
     }
 
-    /// Where a URI leads whose host is a name, and not ours.
-    pub(super) fn hop(&self, peer: Path, uri: &Uri) -> Option<Hop> {
-        self.ways.hop(&self.config.identity, peer, uri)
+    /// Where a URI leads that a peer named, whose host is a name and not ours.
+    pub(super) fn hop(&self, peer: Path, uri: &Uri, nat: Nat) -> Option<Hop> {
+        self.ways.hop(&self.config.identity, peer, uri, nat)
     }
 }
 
