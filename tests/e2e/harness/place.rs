@@ -68,15 +68,17 @@ impl Place {
     }
 }
 
-/// Puts rules of nftables in force, in the network that this thread is in.
-pub fn nft(rules: &str) {
-    let mut nft =
-        Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap_or_else(|error| {
-            panic!("nft does not start ({error}): install the Debian package nftables")
-        });
+/// Puts rules of nftables in force, in the network that this thread is in; gives what the script asked to list.
+pub fn nft(rules: &str) -> String {
+    let mut nft = Command::new("nft");
+    nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut nft = nft
+        .spawn()
+        .unwrap_or_else(|error| panic!("nft does not start ({error}): install the Debian package nftables"));
     nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-    let status = nft.wait().unwrap();
-    assert!(status.success(), "nft: {status}: {rules}");
+    let output = nft.wait_with_output().unwrap();
+    assert!(output.status.success(), "nft: {}: {rules}", output.status);
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Sends what has no other way to a router, from the network that this thread is in.
