@@ -20,7 +20,7 @@ impl Stack {
     /// The answer to what belongs to nothing that we know, and to a ping. Nobody had to prove anything to send
     /// it, so that it must not take a place in the table of transactions.
     pub(super) fn answer_without_memory(
-        &self,
+        &mut self,
         now: Mono,
         request: &Request,
         key: &Lookup,
@@ -32,11 +32,20 @@ impl Stack {
             _ if self.tx.knows(key) => return None,
             Method::Cancel if self.tx.has_invite_of(request) => return None,
             Method::Cancel => Response::to(request, 481),
-            _ if in_dialog() && self.dialog_of(request).is_some() => return None,
-            // A BYE that crossed ours is no mistake of whoever sent it.
-            _ if in_dialog() && self.ended.knows(now, request, path.remote.ip()) => {
-                Response::to(request, 200)
+            _ if in_dialog()
+                && let Some(leg) = self.dialog_of(request) =>
+            {
+                // A call may always end.
+                if request.method == Method::Bye || self.tx.has_room_of(leg) {
+                    return None;
+                }
+                self.refused += 1;
+                let mut response = Response::to(request, 503);
+                response.headers.push(Name::RetryAfter, "5");
+                response
             }
+            // A BYE that crossed ours is no mistake of whoever sent it.
+            _ if in_dialog() && self.has_left(now, request, path) => Response::to(request, 200),
             _ if in_dialog() => Response::to(request, 481),
             Method::Options => match self.requires_too_much(request) {
                 Some(refusal) => refusal,
@@ -57,6 +66,11 @@ impl Stack {
         };
         self.config.identity.sign(&mut response);
         Some(response)
+    }
+
+    fn has_left(&mut self, now: Mono, request: &Request, path: Path) -> bool {
+        let patience = self.tx.timing().patience();
+        self.ended.knows(now, request, path.remote.ip(), patience)
     }
 
     /// A new request: within a dialog, or about something new.
