@@ -145,7 +145,8 @@ fn a_422_to_us_is_heeded() {
     world.finish();
 }
 
-/// RFC 4028 §10, RFC 3311 §5.1: who allows UPDATE is refreshed with it, at half the interval.
+/// RFC 4028 §7.4, §10, RFC 3311 §5.1: who allows UPDATE is refreshed with it, at half the interval, and asked for what
+/// was agreed.
 #[test]
 fn we_refresh_by_update() {
     let (world, alice, bob) =
@@ -154,7 +155,9 @@ fn we_refresh_by_update() {
     assert_eq!((alice.got("UPDATE").len(), bob.got("UPDATE").len()), (0, 0));
     world.advance(1000);
     assert_eq!((alice.got("UPDATE").len(), bob.got("UPDATE").len()), (1, 1));
-    assert_eq!(alice.header("UPDATE", Name::SessionExpires), "1800;refresher=uac");
+    for phone in [&alice, &bob] {
+        assert_eq!(phone.header("UPDATE", Name::SessionExpires), "600;refresher=uac");
+    }
     assert!(alice.last("UPDATE").body().is_empty());
     for phone in [&alice, &bob] {
         phone.reply("UPDATE", 200, |response| {

@@ -24,7 +24,7 @@ pub(crate) use self::changes::Changes;
 pub use self::gruu::GruuKey;
 pub use self::policy::{ContactPolicy, ExpiryPolicy, Nat, ReachPolicy};
 pub(crate) use self::probes::Probes;
-use crate::message::{Name, RawUri, Response, Uri};
+use crate::message::{Host, Name, NameAddr, RawUri, Response, Uri};
 use crate::transaction::TxId;
 use crate::wire::FlowId;
 
@@ -120,14 +120,18 @@ impl Registrar {
         self.gruus.resolve(uri, |endpoint| self.current(endpoint))
     }
 
-    /// Forgets these contacts of an account.
-    pub fn forget(&mut self, endpoint: &str, contacts: &[ContactId], changes: &mut Changes) {
-        let Some(account) = self.accounts.get_mut(endpoint) else { return };
-        for gone in account.bindings.extract_if(.., |binding| contacts.contains(&binding.contact)) {
-            self.count -= 1;
-            leave(&mut self.by_flow, &gone);
-            changes.removed(endpoint, gone.contact, false);
-        }
+    /// Where a device is registered of which this is a GRUU of ours: its newest contact behind this proxy, or its
+    /// newest.
+    pub(crate) fn behind(&self, gruu: &Uri, nearest: &Host) -> Option<RawUri> {
+        let (endpoint, device) = self.gruu(gruu)?;
+        let is_behind = |binding: &Binding| {
+            let first = binding.routes.first().and_then(|first| NameAddr::parse(first).ok());
+            first.is_some_and(|first| first.uri.host == *nearest)
+        };
+        let is_it = |binding: &&Binding| binding.device().is_some_and(|found| found == device);
+        let of_it = || self.current(&endpoint).iter().rev().filter(is_it);
+        let found = of_it().find(|binding| is_behind(binding)).or_else(|| of_it().next())?;
+        found.uri.parse().ok().map(|uri| RawUri::from(&*uri.as_target()))
     }
 
     /// The bindings of an account.
@@ -229,7 +233,7 @@ impl Registrar {
         let account = self.accounts.entry(endpoint.to_owned()).or_default();
         let bindings = &mut account.bindings;
         let mut waits = account.doubt.is_some();
-        let Asked { wishes, routes, agent, nat, call_id, cseq } = read;
+        let Asked { wishes, lost, routes, agent, nat, call_id, cseq } = read;
         for wish in wishes {
             // One place may stand here twice: by its URI, and by its instance under another URI.
             let mut same = bindings.extract_if(.., |binding| wish.is_for(binding)).collect::<Vec<_>>();
@@ -258,11 +262,8 @@ impl Registrar {
                 path: asked.path,
                 expires: now + lasts,
             };
-            changes.moved.extend(
-                old.iter()
-                    .filter(|old| !old.path.is_same_peer(binding.path))
-                    .map(|old| (old.path, binding.path)),
-            );
+            let moved = |old: &&Binding| old.same_phone(&binding) && !old.path.is_same_peer(binding.path);
+            changes.moved.extend(old.iter().filter(moved).map(|old| (old.path, binding.path)));
             if old.is_some_and(|old| old.same_place(&binding)) {
                 changes.refreshed(now, endpoint, &binding);
             } else {
@@ -274,12 +275,13 @@ impl Registrar {
             bindings.push(binding);
             self.count += 1;
         }
-        // Newest last: what is over the limit now is the oldest.
-        let surplus = bindings.len().saturating_sub(asked.policy.contacts_max);
-        for oldest in bindings.drain(..surplus) {
+        // Newest last: what is over the limit now is what cannot be reached, and then the oldest.
+        for _ in asked.policy.contacts_max..bindings.len() {
+            let at = bindings.iter().position(|binding| lost.contains(&binding.contact)).unwrap_or(0);
+            let gone = bindings.remove(at);
             self.count -= 1;
-            leave(&mut self.by_flow, &oldest);
-            changes.removed(endpoint, oldest.contact, false);
+            leave(&mut self.by_flow, &gone);
+            changes.removed(endpoint, gone.contact, false);
         }
         if let Some(doubt) = &account.doubt {
             // Once more, and all of it: the write before may have been lost.

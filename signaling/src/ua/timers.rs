@@ -235,10 +235,12 @@ impl SessionTimer {
         self.ask.raise(headers)
     }
 
-    /// Puts what we ask for into a request (RFC 4028 §7.4): who refreshed goes on to do it.
+    /// Puts what we ask for into a request (RFC 4028 §7.4): the interval that was agreed, unless nobody may ask for
+    /// one that short, and who refreshed goes on to do it.
     pub fn write(&self, headers: &mut Headers) {
         let refresher = if self.we_refresh { Refresher::Uac } else { Refresher::Uas };
-        self.ask.write(Some(refresher), headers);
+        let interval = self.interval.max(self.ask.min_se);
+        Ask { interval, ..self.ask }.write(Some(refresher), headers);
     }
 
     /// Takes a due refresh.
