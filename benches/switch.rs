@@ -57,6 +57,7 @@ struct Bench {
     /// What asking for the time costs.
     clock: Duration,
     next_port: u32,
+    nonces: i64,
 }
 
 /// The turns of one kind.
@@ -156,6 +157,7 @@ impl Bench {
             kinds: BTreeMap::new(),
             clock: clock_cost(),
             next_port: 0,
+            nonces: 0,
         };
         let sockets = vec![Socket { transport: Transport::Udp, flow: FlowId(1), local: address(5060) }];
         bench.turn("sockets", Input::Sip(SipInput::Sockets(sockets)));
@@ -180,13 +182,15 @@ impl Bench {
     }
 
     /// As the transport does: the message is parsed from bytes of its own, and read before it is handed over.
-    fn received(&self, port: u16, message: Bytes, account: Option<&str>) -> Input {
+    fn received(&mut self, port: u16, message: Bytes, account: Option<&str>) -> Input {
         let message = Message::parse(message).expect("the bench writes legal messages");
         message.read();
-        let credentials = account.map_or(Credentials::None, |account| Credentials::Good {
-            account: account.to_owned(),
-            nonce: NonceKey::new([9; 32]).issue(address(port).ip(), "dialtone", self.now.wall, 0),
-            nonce_count: 1,
+        let credentials = account.map_or(Credentials::None, |account| {
+            // Each call proves itself by a nonce of its own.
+            self.nonces += 1;
+            let at = Wall::from_micros(self.now.wall.as_micros() - self.nonces % 1000);
+            let nonce = NonceKey::new([9; 32]).issue(address(port).ip(), "dialtone", at, 0);
+            Credentials::Good { account: account.to_owned(), nonce, nonce_count: 1 }
         });
         Input::Sip(SipInput::Transport(TransportEvent::Received { path: path(port), message, credentials }))
     }
@@ -215,8 +219,7 @@ impl Bench {
     /// them, and with no work of the phones in between. Calls that stay up at their ACK are taken out.
     fn round(&mut self, calls: &mut Vec<Call>, stay: bool) {
         calls.retain(|call| !(stay && call.next == Step::Bye));
-        let inputs: Vec<(Step, Input)> =
-            calls.iter_mut().map(|call| (call.next, call.input(self))).collect();
+        let inputs: Vec<(Step, Input)> = calls.iter_mut().map(|call| (call.next, call.input(self))).collect();
         let mut ends = Vec::with_capacity(inputs.len());
         for (step, input) in inputs {
             self.turn(step.name(), input);
@@ -340,7 +343,7 @@ impl Call {
         Bytes::from(text)
     }
 
-    fn answer(&self, bench: &Bench, status: u16) -> Input {
+    fn answer(&self, bench: &mut Bench, status: u16) -> Input {
         let asked = self.asked.as_ref().expect("1002 is asked before it answers");
         let mut response = Response::to(asked, status);
         response.tag_to(|| "b");
