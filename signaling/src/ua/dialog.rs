@@ -8,6 +8,7 @@ use dialtone_core::LegId;
 
 use super::Identity;
 use super::tokens::Tokens;
+use crate::locate::Hop;
 use crate::message::{
     CSeq, HeaderError, Host, MAX_FORWARDS, Method, Name, NameAddr, Print, RawUri, Request, Response, Scheme,
     Uri, Value, push_number, tagged,
@@ -32,6 +33,8 @@ pub(crate) struct Dialog {
     /// Where the device is registered of which the target is the GRUU, if that is ours and there are proxies before it.
     device: Option<RawUri>,
     routes: Vec<NameAddr>,
+    /// The first route, or else the target, when its host is a name.
+    named: Option<Uri>,
     pub local_cseq: u32,
     remote_cseq: Option<u32>,
     /// How their messages come and ours go.
@@ -57,6 +60,7 @@ impl Dialog {
             nat,
             target: RawUri::from(&*target),
             device: None,
+            named: named(&target, &routes),
             routes,
             local_cseq: 0,
             remote_cseq: Some(invite.cseq()?.number),
@@ -80,6 +84,7 @@ impl Dialog {
             nat,
             target: RawUri::from(&*target),
             device: None,
+            named: named(&target, &routes),
             routes,
             local_cseq: invite.cseq()?.number,
             remote_cseq: None,
@@ -135,6 +140,7 @@ impl Dialog {
             self.path = if self.nat == Nat::Always { way } else { next_hop(&target, &self.routes, way) };
             self.target = RawUri::from(&*target);
             self.device = None;
+            self.named = named(&target, &self.routes);
         }
     }
 
@@ -165,12 +171,7 @@ impl Dialog {
     /// Which way its next request takes, and where to when that leads nowhere: the way that the peer's own messages
     /// come while it stands, then where the name of the nearest proxy, or of the peer, leads (RFC 3263 §4).
     pub fn course(&self, ways: &Ways, identity: &Identity) -> Course {
-        let nearest = match self.routes.first() {
-            Some(route) => ways.hop(identity, self.path, &route.uri, self.nat),
-            None => {
-                self.target.parse().ok().and_then(|target| ways.hop(identity, self.path, &target, self.nat))
-            }
-        };
+        let nearest = self.named.as_ref().and_then(|uri| ways.hop(identity, self.path, uri, self.nat));
         let hop = nearest.filter(|_| self.nat != Nat::Always);
         let stands = self.path.flow == FlowId(0) || ways.stands(self.path);
         Course { known: stands || hop.is_none(), hop, ..self.path.into() }
@@ -199,6 +200,12 @@ impl Dialog {
     pub fn is_for(&self, call_id: &str, remote_tag: &str) -> bool {
         self.call_id == call_id && self.remote_tag == remote_tag
     }
+}
+
+/// Which URI requests to `target` along `routes` go to first, when its host is a name.
+fn named(target: &Uri, routes: &[NameAddr]) -> Option<Uri> {
+    let nearest = routes.first().map_or(target, |route| &route.uri);
+    Hop::of(nearest).map(|_| nearest.clone())
 }
 
 /// The Request-URI and the Route values of a request to `target` along `routes`, of which `nearest` is the first. A
