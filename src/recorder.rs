@@ -232,10 +232,7 @@ impl Recorder {
 
     /// The call that a fact is about; most facts name their call or a leg of it.
     fn call_of(&self, fact: &Fact) -> Option<CallId> {
-        let value = serde_json::to_value(fact).ok()?;
-        let named = |key: &str| value.get(key)?.as_str().map(str::to_owned);
-        let of_leg = || self.legs.get(&named("leg")?.parse::<LegId>().ok()?).map(|info| info.call);
-        named("call").and_then(|call| call.parse().ok()).or_else(of_leg)
+        fact.call().or_else(|| self.legs.get(&fact.leg()?).map(|info| info.call))
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use dialtone_api::LongestTurns;
 use dialtone_core::cdr::{Cdr, Disposition, EndedBy};
 use dialtone_core::{Cause, Party};
 use dialtone_store::{RecordSettings, Records, Stream, TraceRecord};
@@ -203,6 +204,27 @@ fn a_server_answers_and_stops_when_asked() {
     let metrics = server.get("/metrics");
     assert!(metrics.contains("\ncontent-type: text/plain; version=0.0.4"), "{metrics}");
     assert!(metrics.contains("\ndialtone_calls 0\n"), "{metrics}");
+    for queue in ["control", "keeper", "records", "state", "media_backlog", "sip_stream", "sip_reports"] {
+        assert!(
+            metrics.contains(&format!("\ndialtone_queue_depth{{queue=\"{queue}\"}} ")),
+            "{queue}: {metrics}"
+        );
+    }
+    assert!(metrics.contains("\ndialtone_queue_bound{queue=\"control\"} 16384\n"), "{metrics}");
+    assert!(
+        metrics.contains("\ndialtone_queue_bound{queue=\"media_commands\",worker=\"0\"} 4096\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("\ndialtone_turn_seconds_bucket{le=\"+Inf\"} "), "{metrics}");
+    let turns = || {
+        let answer = server.get("/debug/longest-turns");
+        serde_json::from_str::<LongestTurns>(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap()
+    };
+    // The media threads tell of their ports a moment after the start.
+    let media = |turns: LongestTurns| turns.longest.iter().any(|turn| turn.kind == "media");
+    assert!((0..10_000).any(|_| media(turns())), "{:?}", turns());
+    let (success, said, error) = place.run(&["turns"]);
+    assert!(success && said.starts_with("TOOK ") && error.starts_with("the longest of "), "{said}{error}");
     assert!(server.get("/").contains("Sample site"));
     let (success, calls, error) = place.run(&["calls"]);
     assert!(success && calls.starts_with("CALL") && error.is_empty(), "{error}");

@@ -1,6 +1,7 @@
 //! Shows and commands: what the outside sees of a running server, and how it asks for something.
 //!
-//! - [`public`] is the HTTP port: `/healthz`, `/metrics` and the page.
+//! - [`public`] is the HTTP port: `/healthz`, `/metrics`, the page, and for who asks on this machine
+//!   `/debug/longest-turns`.
 //! - [`admin`] is HTTP on a Unix socket for the owner of the data directory: calls, traces, draining.
 //! - [`view`] is what both show: a fold over the event stream. No reading request reaches the control
 //!   thread; only a [`Command`](dialtone_core::command::Command) does, through [`Control`].
@@ -14,6 +15,7 @@ pub mod metrics;
 mod problem;
 pub mod public;
 mod serve;
+pub mod turns;
 pub mod view;
 
 pub use admin::{AdminSocket, CallText, Certificates, Control, Traces, Unavailable, admin_router};
@@ -22,4 +24,5 @@ pub use metrics::{MetricFamily, MetricKind, Registry, Sample};
 pub use problem::Problem;
 pub use public::{Health, PageFacts, Public, Status, public_router};
 pub use serve::{Limits, Tls, serve, serve_tls};
+pub use turns::{LongTurn, LongestTurns, TurnSource};
 pub use view::{CallView, LegView, View};

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
-use crate::{Problem, Registry};
+use crate::serve::Peer;
+use crate::{LongestTurns, Problem, Registry, TurnSource};
 
 /// What the server is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,8 @@ pub struct Public {
     pub health: Box<dyn Fn() -> Health + Send + Sync>,
     /// Asked for at each look.
     pub metrics: Registry,
+    /// Asked for at each look, by who is on this machine.
+    pub turns: TurnSource,
     /// Fixed while the server runs.
     pub page: PageFacts,
 }
@@ -83,6 +86,7 @@ pub fn public_router(public: Public) -> Router {
         .route("/style.css", get(style))
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
+        .route("/debug/longest-turns", get(longest_turns))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(not_allowed)
         .layer(middleware::from_fn(with_headers))
@@ -109,6 +113,21 @@ async fn healthz(State(public): State<Arc<Public>>) -> Response {
 async fn metrics(State(public): State<Arc<Public>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], public.metrics.render())
         .into_response()
+}
+
+/// Headers by which a proxy on this machine says that somebody else asks.
+const FORWARDED: [&str; 2] = ["forwarded", "x-forwarded-for"];
+
+async fn longest_turns(
+    State(public): State<Arc<Public>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Result<axum::Json<LongestTurns>, Problem> {
+    let here = peer.and_then(|Extension(Peer(address))| address).is_some_and(|address| address.is_loopback());
+    if here && !FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+        return Ok(axum::Json((public.turns)()));
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, "this is shown on the machine that the server runs on"))
 }
 
 async fn style() -> Response {
@@ -146,16 +165,20 @@ mod tests {
     use crate::MetricFamily;
 
     async fn get(status: Status, method: &str, path: &str) -> (StatusCode, String, String) {
+        ask(status, Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn ask(status: Status, request: Request) -> (StatusCode, String, String) {
         let public = Public {
             health: Box::new(move || Health { status, version: "1.2.3".into(), uptime_s: 7 }),
             metrics: Registry::default().with(|| vec![MetricFamily::gauge("dialtone_up", "Up.").value(1.0)]),
+            turns: Arc::new(|| LongestTurns { turns: 3, longest: Vec::new() }),
             page: PageFacts {
                 version: "1.2.3".into(),
                 site: "<b>{{facts}} & co".into(),
                 facts: vec![("Registrar".into(), "127.0.0.1:5060".into())],
             },
         };
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let response = public_router(public).oneshot(request).await.unwrap();
         assert_eq!(response.headers()["content-security-policy"], "default-src 'self'");
         let code = response.status();
@@ -183,6 +206,33 @@ mod tests {
         let (code, kind, body) = get(Status::Ok, "GET", "/metrics").await;
         assert_eq!((code.as_u16(), kind.as_str()), (200, "text/plain; version=0.0.4; charset=utf-8"));
         assert_eq!(body, "# HELP dialtone_up Up.\n# TYPE dialtone_up gauge\ndialtone_up 1\n");
+    }
+
+    #[tokio::test]
+    async fn long_turns_are_shown_on_this_machine_alone() {
+        let from = |peer: Option<&str>, forwarded: bool| {
+            let mut request = Request::get("/debug/longest-turns");
+            if forwarded {
+                request = request.header("x-forwarded-for", "192.0.2.1");
+            }
+            let mut request = request.body(Body::empty()).unwrap();
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(Peer(Some(peer.parse().unwrap())));
+            }
+            ask(Status::Ok, request)
+        };
+        for (peer, forwarded, code) in [
+            (Some("127.0.0.1"), false, 200),
+            (Some("127.0.0.1"), true, 403),
+            (Some("::1"), false, 200),
+            (Some("::ffff:127.0.0.1"), false, 403),
+            (Some("192.0.2.1"), false, 403),
+            (None, false, 403),
+        ] {
+            let (found, _, body) = from(peer, forwarded).await;
+            assert_eq!(found.as_u16(), code, "{peer:?}: {body}");
+            assert_eq!(body == "{\"turns\":3,\"longest\":[]}", code == 200, "{body}");
+        }
     }
 
     #[tokio::test]

@@ -1,14 +1,15 @@
 //! Accepts connections within bounds, with or without TLS, and answers them until told to stop.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -17,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tower::Layer;
 
 use crate::Problem;
 
@@ -37,18 +39,45 @@ impl Default for Limits {
     }
 }
 
+/// Who asks, as an extension of each request; `None` over a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub Option<IpAddr>);
+
+/// The peer of a connection, as its listener names it.
+pub trait PeerAddress {
+    /// The address that a request says to come from.
+    fn peer(&self) -> Peer;
+}
+
+impl PeerAddress for SocketAddr {
+    fn peer(&self) -> Peer {
+        Peer(Some(self.ip().to_canonical()))
+    }
+}
+
+impl PeerAddress for tokio::net::unix::SocketAddr {
+    fn peer(&self) -> Peer {
+        Peer(None)
+    }
+}
+
 /// The certificate of connections; each handshake takes the one that is in force when it begins.
 pub type Tls = watch::Receiver<Arc<ServerConfig>>;
 
 /// Serves until `stop` turns true or its sender is gone; then lets running requests end, for
 /// `limits.timeout` at most.
-pub async fn serve(listener: impl Listener, router: Router, limits: Limits, stop: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: impl Listener<Addr: PeerAddress>,
+    router: Router,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) {
     serve_over(listener, None, router, limits, stop).await;
 }
 
 /// The same over TLS; a handshake may take `limits.timeout` and holds one of `limits.connections`.
 pub async fn serve_tls(
-    listener: impl Listener,
+    listener: impl Listener<Addr: PeerAddress>,
     tls: Tls,
     router: Router,
     limits: Limits,
@@ -58,7 +87,7 @@ pub async fn serve_tls(
 }
 
 async fn serve_over(
-    mut listener: impl Listener,
+    mut listener: impl Listener<Addr: PeerAddress>,
     tls: Option<Tls>,
     router: Router,
     limits: Limits,
@@ -72,13 +101,14 @@ async fn serve_over(
         loop {
             // The semaphore is never closed.
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let (io, _) = listener.accept().await;
+            let (io, peer) = listener.accept().await;
+            let peer = peer.peer();
             while connections.try_join_next().is_some() {}
             let (tls, router, stop) = (tls.clone(), router.clone(), each.clone());
             connections.spawn(async move {
                 match tls {
-                    None => connection(io, router, limits, stop).await,
-                    Some(tls) => protected(io, tls, router, limits, stop).await,
+                    None => connection(io, peer, router, limits, stop).await,
+                    Some(tls) => protected(io, tls, peer, router, limits, stop).await,
                 }
                 drop(slot);
             });
@@ -102,6 +132,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn protected(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: Tls,
+    peer: Peer,
     router: Router,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
@@ -113,7 +144,7 @@ async fn protected(
         () = stopped(&mut stop) => return,
     };
     match io {
-        Ok(Ok(io)) => connection(io, router, limits, stop).await,
+        Ok(Ok(io)) => connection(io, peer, router, limits, stop).await,
         Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake on an HTTP connection"),
         Err(_) => tracing::debug!("a TLS handshake on an HTTP connection took too long"),
     }
@@ -121,12 +152,14 @@ async fn protected(
 
 async fn connection(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     router: Router,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.timeout).max_buf_size(64 * 1024);
+    let router = Extension(peer).layer(router);
     let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection.with_upgrades());
     let ended = tokio::select! {

@@ -4,6 +4,8 @@
 //! else: what is not here did not happen. A new variant makes the compiler list every fold that must
 //! decide about it.
 
+mod subject;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};

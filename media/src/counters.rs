@@ -84,8 +84,10 @@ pub struct Counters {
     pub dropped: [u64; DropReason::ALL.len()],
     /// 20 ms ticks that were run.
     pub ticks: u64,
-    /// 20 ms ticks that came too late and were skipped.
+    /// 20 ms ticks that began more than [`TICK_LATE`](crate::worker::TICK_LATE) after they were due.
     pub late_ticks: u64,
+    /// 20 ms ticks that came too late and were skipped.
+    pub skipped_ticks: u64,
     /// Generators that had no G.711 format to sound in.
     pub feeds_without_format: u64,
     /// Prompts that are not in the library.

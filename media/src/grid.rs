@@ -18,12 +18,14 @@ pub struct Grid {
     left: usize,
     /// Rounds that were skipped before the present one.
     skipped: u64,
+    /// How long after it was due the present round began.
+    late: Duration,
 }
 
 impl Grid {
     /// A grid of this period through the process's start, disarmed.
     pub fn new(period: Duration) -> Self {
-        Self { period, next: None, at: Mono::ZERO, left: 0, skipped: 0 }
+        Self { period, next: None, at: Mono::ZERO, left: 0, skipped: 0, late: Duration::ZERO }
     }
 
     /// Rounds are wanted from the grid's next instant on.
@@ -42,7 +44,8 @@ impl Grid {
     /// Starts a round over `members` when one is due and none is under way. Returns whether it did.
     pub fn begin(&mut self, now: Mono, members: usize) -> bool {
         let Some(next) = self.next.filter(|next| *next <= now && self.left == 0) else { return false };
-        self.skipped = (now.since(next).as_nanos() / self.period.as_nanos()) as u64;
+        self.late = now.since(next);
+        self.skipped = (self.late.as_nanos() / self.period.as_nanos()) as u64;
         self.at = next + Duration::from_nanos(self.skipped * self.period.as_nanos() as u64);
         self.next = Some(self.at + self.period);
         self.left = members;
@@ -69,6 +72,11 @@ impl Grid {
     /// How many rounds were skipped before the present one.
     pub fn skipped(&self) -> u64 {
         self.skipped
+    }
+
+    /// How long after it was due the present round began.
+    pub fn late(&self) -> Duration {
+        self.late
     }
 
     /// When there is something to do: at once while a round is under way.
@@ -108,7 +116,7 @@ mod tests {
         grid.arm(ms(0));
         assert!(grid.begin(ms(20), 0));
         assert!(grid.begin(ms(105), 0));
-        assert_eq!((grid.at(), grid.skipped()), (ms(100), 3));
+        assert_eq!((grid.at(), grid.skipped(), grid.late()), (ms(100), 3, Duration::from_millis(65)));
         assert!(!grid.begin(ms(105), 0), "what was skipped is not replayed");
         assert_eq!(grid.deadline(), Some(ms(120)));
         grid.disarm();

@@ -28,6 +28,9 @@ use crate::tone::{Ringback, Tone};
 /// Between two rounds of reports and silence checks.
 pub const ROUND: Duration = Duration::from_secs(1);
 
+/// A tick that begins so long after it was due is counted as late: a quarter of a packet of 20 ms.
+pub const TICK_LATE: Duration = Duration::from_millis(5);
+
 /// How a worker behaves.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -174,7 +177,8 @@ impl Worker {
     pub fn expire(&mut self, now: Mono, out: &mut Outbox) {
         if self.tick.begin(now, self.ticking.len()) {
             self.counters.ticks += 1;
-            self.counters.late_ticks += self.tick.skipped();
+            self.counters.late_ticks += u64::from(self.tick.late() > TICK_LATE);
+            self.counters.skipped_ticks += self.tick.skipped();
         }
         while let Some(index) = self.tick.step(self.ticking.len()) {
             if !out.has_room() {

@@ -71,6 +71,11 @@ pub enum NetworkError {
     HostBits,
 }
 
+/// Whether both are one address: an IPv4 address in the form of IPv6 counts as what it stands for.
+pub(crate) fn same_host(one: IpAddr, other: IpAddr) -> bool {
+    one.to_canonical() == other.to_canonical()
+}
+
 impl Network {
     /// This machine.
     pub const LOOPBACK: [Network; 2] = [

@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! `calls`, `contacts` and `trace` ask the running server over its admin socket. When none runs, `calls` and
+//! `calls`, `contacts`, `trace` and `turns` ask the running server over its admin socket. When none runs, `calls` and
 //! `trace` read the records, which needs no lock and changes nothing; live state is never opened from here.
 
 mod contacts;
@@ -9,6 +9,7 @@ mod logging;
 mod remote;
 mod serve;
 mod table;
+mod turns;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,14 @@ enum Verb {
         #[command(flatten)]
         at: Where,
     },
+    /// Show what kept the control thread longest since the server started.
+    Turns {
+        #[command(flatten)]
+        at: Where,
+        /// One JSON object per line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Read the TLS certificates again; calls and connections go on.
     ReloadCertificates(Where),
     /// Print the version.
@@ -147,6 +156,7 @@ pub fn run(cli: Cli, environment: &Environment) -> Result<ExitCode, CliError> {
             contacts::contacts(&at.data_dir(environment)?, endpoint.as_deref(), json)?;
         }
         Verb::Trace { call, messages, at } => remote::trace(&at.data_dir(environment)?, call, messages)?,
+        Verb::Turns { at, json } => turns::turns(&at.data_dir(environment)?, json)?,
         Verb::ReloadCertificates(at) => remote::reload_certificates(&at.data_dir(environment)?)?,
         Verb::Version => println!("dialtone {}", env!("CARGO_PKG_VERSION")),
     }

@@ -21,10 +21,11 @@ use tokio::sync::oneshot;
 
 use super::effects::Shell;
 use super::lag::{Lag, Pace};
-use super::metrics::{Turns, Writers};
+use super::metrics::Writers;
 use super::offer;
+use super::turns::{Did, Meter, Turns, What};
 use crate::clock::ProcessClock;
-use crate::switch::{Input, Switch, SwitchCounts};
+use crate::switch::{Effect, Input, Switch, SwitchCounts};
 
 /// What stands in the queue.
 pub(super) enum Item {
@@ -183,6 +184,13 @@ pub(super) struct Control {
     pub writers: Arc<Writers>,
 }
 
+/// What the thread works with, used again at each turn.
+#[derive(Default)]
+struct Bench {
+    effects: Vec<Effect>,
+    meter: Meter,
+}
+
 /// Inputs that one sampling of the clock may serve, so that a burst does not starve timers.
 const BATCH: usize = 64;
 /// The longest sleep: counts and congestion are looked at this often.
@@ -193,8 +201,8 @@ const LAST_LOOK: Duration = Duration::from_millis(10);
 impl Control {
     /// Wait for the next input or deadline, sample the clock, fire timers, apply, carry out.
     pub fn run(mut self, switch: &mut Switch, first: Vec<Input>) {
-        let (mut effects, mut pace) = (Vec::new(), Pace::default());
-        let mut congested = false;
+        let (mut bench, mut pace) = (Bench::default(), Pace::default());
+        let (mut effects, mut congested) = (Vec::new(), false);
         for input in first {
             switch.handle(self.clock.now(), input, &mut effects);
             self.shell.carry_out(effects.drain(..));
@@ -211,8 +219,7 @@ impl Control {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            switch.expire(self.clock.now(), &mut effects);
-            self.shell.carry_out(effects.drain(..));
+            self.expire(switch, &mut bench);
             let mut left = BATCH;
             while let Some(next) = item.take() {
                 self.queue.depth.fetch_sub(1, Ordering::Relaxed);
@@ -220,33 +227,56 @@ impl Control {
                     return self.finish(switch);
                 };
                 self.queue.lag.works_on(came);
-                let now = self.clock.now();
-                let commanded = matches!(input, Input::Command { .. });
-                switch.handle(now, input, &mut effects);
-                self.turns.record(self.clock.now().mono.since(now.mono));
-                if commanded {
-                    // Whoever gets the reply to `Drain` looks here for calls that began before it.
-                    self.publish(switch);
-                }
-                self.shell.carry_out(effects.drain(..));
-                self.queue.lag.has_done_one(&mut pace, self.clock.now().mono);
+                let over = self.turn(switch, input, &mut bench);
+                self.queue.lag.has_done_one(&mut pace, over);
                 left -= 1;
                 item = if left > 0 { self.received.try_recv().ok() } else { None };
             }
             if (self.congested.load(Ordering::Relaxed) || self.shell.is_behind()) != congested {
                 congested = !congested;
-                // Sampled again: the inputs above were later than the wake-up, and time never goes back.
-                switch.handle(self.clock.now(), Input::Congested(congested), &mut effects);
+                self.turn(switch, Input::Congested(congested), &mut bench);
             }
             for token in self.shell.take_failed() {
-                switch.handle(self.clock.now(), Input::Sip(SipInput::NotPersisted(token)), &mut effects);
+                self.turn(switch, Input::Sip(SipInput::NotPersisted(token)), &mut bench);
             }
-            self.shell.carry_out(effects.drain(..));
             self.shell.retry();
             self.queue.lag.congested(congested || switch.is_full());
             self.publish(switch);
             *self.writers.state.lock().unwrap_or_else(PoisonError::into_inner) = self.shell.state_counters();
+            self.writers.media_backlog.store(self.shell.media_backlog(), Ordering::Relaxed);
         }
+    }
+
+    /// Applies an input and carries out what follows; when that was done.
+    fn turn(&mut self, switch: &mut Switch, input: Input, bench: &mut Bench) -> Mono {
+        let commanded = matches!(input, Input::Command { .. });
+        let what = What::of(&input);
+        let now = self.clock.now();
+        switch.handle(now, input, &mut bench.effects);
+        if commanded {
+            // Whoever gets the reply to `Drain` looks here for calls that began before it.
+            self.publish(switch);
+        }
+        self.settle(what, now.mono, bench)
+    }
+
+    /// Fires what is due, if anything is.
+    fn expire(&mut self, switch: &mut Switch, bench: &mut Bench) {
+        let now = self.clock.now();
+        if switch.deadline().is_some_and(|deadline| deadline <= now.mono) {
+            switch.expire(now, &mut bench.effects);
+            self.settle(What::TIMERS, now.mono, bench);
+        }
+    }
+
+    /// Carries out what a turn asks for, and notes how long it took; when it was over.
+    fn settle(&mut self, what: What, began: Mono, bench: &mut Bench) -> Mono {
+        let decided = self.clock.now().mono;
+        let did = Did::of(&bench.effects);
+        self.shell.carry_out(bench.effects.drain(..));
+        let over = self.clock.now();
+        bench.meter.note(&self.turns, what, did, began, decided, over);
+        over.mono
     }
 
     fn publish(&self, switch: &Switch) {

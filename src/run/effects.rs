@@ -20,7 +20,7 @@ use crate::switch::Effect;
 
 /// Media commands that may wait for a worker's ring, or things to keep that may wait for the keeper, before
 /// new calls are refused. What calls in progress add after that is bounded by their number.
-const BACKLOG_LIMIT: usize = 4096;
+pub(super) const BACKLOG_LIMIT: usize = 4096;
 
 /// The ways out of the control thread.
 pub(super) struct Shell {
@@ -93,10 +93,14 @@ impl Shell {
         self.state.counters()
     }
 
+    /// Commands that wait for a media worker's ring, of the worker of which most do.
+    pub fn media_backlog(&self) -> usize {
+        self.media_backlog.values().map(VecDeque::len).max().unwrap_or(0)
+    }
+
     /// Whether so much waits that new calls must be refused.
     pub fn is_behind(&self) -> bool {
-        let media = self.media_backlog.values().map(VecDeque::len).max().unwrap_or(0);
-        media.max(self.keeper_backlog.len()) >= BACKLOG_LIMIT
+        self.media_backlog().max(self.keeper_backlog.len()) >= BACKLOG_LIMIT
     }
 
     /// Tries again what found no room.

@@ -1,78 +1,43 @@
 //! What `/metrics` shows.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use dialtone_api::{MetricFamily, Registry, Sample, View};
 use dialtone_media::EngineMetrics;
 use dialtone_signaling::stack::SeekCounts;
-use dialtone_signaling::transport::Metrics as TransportMetrics;
+use dialtone_signaling::transport::{Metrics as TransportMetrics, TransportHandle};
 use dialtone_store::WriterCounters;
 
 use super::addresses::Answers;
 use super::control::ControlQueue;
+use super::queues::{self, Bounds};
+use super::turns::Turns;
 use crate::clock::ProcessClock;
 use crate::switch::SwitchCounts;
 use crate::tls::Certificates;
-
-/// How long turns of the control thread take.
-#[derive(Default)]
-pub(super) struct Turns {
-    count: AtomicU64,
-    sum_ns: AtomicU64,
-    longest_ns: AtomicU64,
-    buckets: [AtomicU64; BOUNDS_US.len()],
-}
-
-/// Upper bounds of the histogram, microseconds.
-const BOUNDS_US: [u64; 8] = [2, 5, 10, 25, 100, 250, 1000, 10_000];
-
-impl Turns {
-    pub fn record(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.sum_ns.fetch_add(nanos, Ordering::Relaxed);
-        self.longest_ns.fetch_max(nanos, Ordering::Relaxed);
-        for (bound, bucket) in BOUNDS_US.iter().zip(&self.buckets) {
-            if nanos <= bound * 1000 {
-                bucket.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn families(&self) -> Vec<MetricFamily> {
-        let count = self.count.load(Ordering::Relaxed);
-        let mut within = MetricFamily::counter(
-            "dialtone_turns_within_total",
-            "Turns of the control thread that took at most this long",
-        );
-        for (bound, bucket) in BOUNDS_US.iter().zip(&self.buckets) {
-            let bound = format!("{}", *bound as f64 / 1e6);
-            within = within.labelled([("seconds", bound.as_str())], bucket.load(Ordering::Relaxed) as f64);
-        }
-        let seconds = |nanos: &AtomicU64| nanos.load(Ordering::Relaxed) as f64 / 1e9;
-        vec![
-            MetricFamily::counter("dialtone_turns_total", "Turns of the control thread").value(count as f64),
-            MetricFamily::counter("dialtone_turns_seconds_total", "Time spent in turns")
-                .value(seconds(&self.sum_ns)),
-            MetricFamily::gauge("dialtone_turn_longest_seconds", "Longest turn since the start")
-                .value(seconds(&self.longest_ns)),
-            within,
-        ]
-    }
-}
 
 /// What the writing threads count, as last looked at by whoever feeds them.
 #[derive(Default)]
 pub(super) struct Writers {
     pub records: Mutex<WriterCounters>,
     pub state: Mutex<WriterCounters>,
+    /// Commands that wait for the ring of the media worker of which most do.
+    pub media_backlog: AtomicUsize,
     /// Whether the live state of the last run did not open and was put aside.
     pub moved_aside: AtomicBool,
 }
 
 impl Writers {
+    /// Records, changes of live state, and media commands that wait.
+    pub fn queued(&self) -> (usize, usize, usize) {
+        let queued = |counters: &Mutex<WriterCounters>| {
+            usize::try_from(counters.lock().unwrap_or_else(PoisonError::into_inner).queued)
+                .unwrap_or(usize::MAX)
+        };
+        (queued(&self.records), queued(&self.state), self.media_backlog.load(Ordering::Relaxed))
+    }
+
     fn families(&self) -> Vec<MetricFamily> {
         let now = |counters: &Mutex<WriterCounters>| *counters.lock().unwrap_or_else(PoisonError::into_inner);
         let each = [("records", now(&self.records)), ("state", now(&self.state))];
@@ -87,7 +52,6 @@ impl Writers {
             "1 when the live state did not open at the start and phones must register again",
         );
         vec![
-            of(MetricFamily::gauge("dialtone_writer_queued", "Things that wait to be written"), |c| c.queued),
             of(counter("dialtone_writer_written_total", "Things written and safe"), |c| c.written),
             of(counter("dialtone_writer_groups_total", "Waits for the disk"), |c| c.groups),
             of(counter("dialtone_writer_refused_total", "Things refused because a queue was full"), |c| {
@@ -105,8 +69,9 @@ pub(super) struct Sources {
     pub queue: ControlQueue,
     pub turns: Arc<Turns>,
     pub writers: Arc<Writers>,
-    pub transport: Arc<TransportMetrics>,
+    pub transport: TransportHandle,
     pub media: Arc<EngineMetrics>,
+    pub bounds: Bounds,
     pub certificates: Option<Arc<Certificates>>,
     pub stun: Arc<Answers>,
     pub view: Arc<View>,
@@ -115,18 +80,23 @@ pub(super) struct Sources {
 
 /// Everything that can be scraped.
 pub(super) fn registry(sources: Sources) -> Registry {
-    let Sources { counts, queue, turns, writers, transport, media, certificates, stun, view, clock } =
+    let Sources { counts, queue, turns, writers, transport, media, bounds, certificates, stun, view, clock } =
         sources;
+    let sip_metrics = transport.metrics();
     Registry::default()
         .with({
             let counts = Arc::clone(&counts);
             move || names(counts.lock().unwrap_or_else(PoisonError::into_inner).stack.names)
         })
         .with(move || switch(&counts.lock().unwrap_or_else(PoisonError::into_inner)))
+        .with({
+            let (queue, writers, media) = (queue.clone(), Arc::clone(&writers), Arc::clone(&media));
+            move || queues::families(&queue, &writers, &transport, &media, bounds)
+        })
         .with(move || control_queue(&queue, clock))
         .with(move || turns.families())
         .with(move || writers.families())
-        .with(move || sip(&transport))
+        .with(move || sip(&sip_metrics))
         .with(move || self::media(&media))
         .with(move || certificates.as_deref().map(tls).unwrap_or_default())
         .with(move || stun.families())
@@ -202,23 +172,12 @@ fn control_queue(queue: &ControlQueue, clock: ProcessClock) -> Vec<MetricFamily>
     }
     vec![
         gauge(
-            "dialtone_control_queue_depth",
-            "Inputs that wait for the control thread",
-            queue.depth() as f64,
-        ),
-        gauge("dialtone_control_queue_capacity", "Inputs that may wait", queue.capacity() as f64),
-        gauge(
             "dialtone_control_behind_seconds",
             "How long the input that is worked on had to wait",
             queue.lag().behind(clock.now().mono).as_secs_f64(),
         ),
         shedding,
         times,
-        gauge(
-            "dialtone_keeper_queue_depth",
-            "Events and messages that wait for the record keeper",
-            queue.lag().keeper().depth() as f64,
-        ),
         MetricFamily::counter(
             "dialtone_traces_lost_total",
             "Messages not kept for traces because the record keeper was behind",
@@ -278,7 +237,7 @@ fn media(metrics: &EngineMetrics) -> Vec<MetricFamily> {
         let worker = metric.worker.map(|worker| ("worker", worker.to_string()));
         let reason = metric.reason.map(|reason| ("reason", reason.to_owned()));
         let labels = worker.into_iter().chain(reason).collect();
-        families[place].samples.push(Sample { labels, value: metric.value as f64 });
+        families[place].samples.push(Sample { suffix: "", labels, value: metric.value as f64 });
     });
     families
 }

@@ -18,7 +18,9 @@ mod keeper;
 mod lag;
 mod metrics;
 mod parts;
+mod queues;
 mod restore;
+mod turns;
 mod waiting;
 
 use std::io;
@@ -27,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use dialtone_api::{AdminSocket, Status, View, admin_router, serve as serve_http};
+use dialtone_api::{AdminSocket, Status, TurnSource, View, admin_router, serve as serve_http};
 use dialtone_core::event::Fact;
 use dialtone_core::pbx::Limits;
 use dialtone_media::{EngineError, PromptError};
@@ -47,9 +49,11 @@ use self::journal::{Journal, Left};
 use self::keeper::{Keeper, LiveTraces};
 use self::lag::Lag;
 use self::parts::{
-    certificates, http_limits, nonce_secret, random_bytes, record_settings, stack_config, start_http,
+    Shown, certificates, http_limits, nonce_secret, random_bytes, record_settings, stack_config, start_http,
     start_media, start_sip, subscribers,
 };
+use self::queues::Bounds;
+use self::turns::Turns;
 use crate::clock::ProcessClock;
 use crate::config::Config;
 use crate::site::Loaded;
@@ -179,7 +183,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let media_metrics = Arc::clone(engine.metrics());
     let keeper = (keeper, queue.lag().keeper());
     let shell = Shell::new(transports.handle(), engine, keeper, state, clock, Arc::clone(&replies));
-    let turns = Arc::new(metrics::Turns::default());
+    let turns = Arc::new(Turns::default());
     let control = Control {
         clock,
         received,
@@ -201,17 +205,19 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let registry = metrics::registry(metrics::Sources {
         counts: Arc::clone(&counts),
         queue: queue.clone(),
-        turns,
+        turns: Arc::clone(&turns),
         writers,
-        transport: transports.handle().metrics(),
+        transport: transports.handle(),
         media: media_metrics,
+        bounds: Bounds::of(&config.limits),
         certificates: certificates.clone(),
         stun: watch.answers(),
         view: Arc::clone(&view),
         clock,
     });
-    let health = (Arc::clone(&status), clock);
-    let http = start_http(&config, &loaded, registry, health, certificates.as_deref(), &stopped).await?;
+    let longest: TurnSource = Arc::new(move || turns.longest());
+    let shown = Shown { status: Arc::clone(&status), clock, registry, turns: Arc::clone(&longest) };
+    let http = start_http(&config, &loaded, shown, certificates.as_deref(), &stopped).await?;
     let reload = Reload { certificates, clock };
     let on_hangup =
         reload.clone().on_hangup().map_err(|error| ServeError::Io("listen for signals", error))?;
@@ -222,7 +228,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let commands = replies.commands(queue.clone());
     let admin = tokio::spawn(serve_http(
         listener,
-        admin_router(VERSION, view, commands.clone(), live, Box::new(reload.clone())),
+        admin_router(VERSION, view, commands.clone(), live, Box::new(reload.clone()), longest),
         http_limits(&config),
         stopped,
     ));

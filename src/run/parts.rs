@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use dialtone_api::{
-    Health, Limits as HttpLimits, PageFacts, Public, Registry, Status, public_router, serve as serve_http,
-    serve_tls as serve_https,
+    Health, Limits as HttpLimits, PageFacts, Public, Registry, Status, TurnSource, public_router,
+    serve as serve_http, serve_tls as serve_https,
 };
 use dialtone_core::NodeId;
 use dialtone_media::{Engine, EngineConfig, PromptLibrary};
@@ -198,11 +198,18 @@ pub(super) fn http_limits(config: &Config) -> HttpLimits {
     }
 }
 
+/// What the HTTP port shows of the running server.
+pub(super) struct Shown {
+    pub status: Arc<AtomicU8>,
+    pub clock: ProcessClock,
+    pub registry: Registry,
+    pub turns: TurnSource,
+}
+
 pub(super) async fn start_http(
     config: &Config,
     loaded: &Loaded,
-    registry: Registry,
-    (status, clock): (Arc<AtomicU8>, ProcessClock),
+    Shown { status, clock, registry, turns }: Shown,
     certificates: Option<&Certificates>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Vec<tokio::task::JoinHandle<()>>, ServeError> {
@@ -223,7 +230,7 @@ pub(super) async fn start_http(
         site: loaded.site.name.clone(),
         facts: facts(config, loaded).into_iter().filter(public).collect(),
     };
-    let router = public_router(Public { health: Box::new(health), metrics: registry, page });
+    let router = public_router(Public { health: Box::new(health), metrics: registry, turns, page });
     let mut servers = Vec::new();
     let limits = http_limits(config);
     for address in &config.http.bind {

@@ -8,6 +8,7 @@
 //! | `GET /contacts?limit=&cursor=` | registered contacts, oldest first |
 //! | `GET /calls/{id}` | one call |
 //! | `GET /calls/{id}/trace?messages=` | its ladder as text; with `messages=true` its SIP messages too |
+//! | `GET /debug/longest-turns` | what kept the control thread longest |
 //! | `POST /calls/{id}/hangup` | ends it |
 //! | `POST /drain` | no new calls from now on |
 //! | `POST /certificates/reload` | reads the TLS certificates again; says what is in force |
@@ -32,7 +33,7 @@ use dialtone_core::{CallId, Cause, ContactId};
 use serde::{Deserialize, Serialize};
 
 use crate::view::{CallPage, ContactPage};
-use crate::{CallView, Problem, View};
+use crate::{CallView, LongestTurns, Problem, TurnSource, View};
 
 /// The control thread did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +100,7 @@ pub struct Version {
 struct Admin<C, T> {
     version: String,
     certificates: Box<dyn Certificates>,
+    turns: TurnSource,
     view: Arc<View>,
     control: C,
     traces: T,
@@ -151,6 +153,7 @@ pub fn admin_router<C: Control, T: Traces>(
     control: C,
     traces: T,
     certificates: Box<dyn Certificates>,
+    turns: TurnSource,
 ) -> Router {
     Router::new()
         .route("/version", get(version_of::<C, T>))
@@ -158,6 +161,7 @@ pub fn admin_router<C: Control, T: Traces>(
         .route("/contacts", get(contacts::<C, T>))
         .route("/calls/{id}", get(call::<C, T>))
         .route("/calls/{id}/trace", get(trace::<C, T>))
+        .route("/debug/longest-turns", get(longest_turns::<C, T>))
         .route("/calls/{id}/hangup", post(hang_up::<C, T>))
         .route("/drain", post(drain::<C, T>))
         .route("/certificates/reload", post(reload_certificates::<C, T>))
@@ -165,7 +169,7 @@ pub fn admin_router<C: Control, T: Traces>(
         .method_not_allowed_fallback(async |method: Method| {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} has no meaning here"))
         })
-        .with_state(Arc::new(Admin { version: version.into(), certificates, view, control, traces }))
+        .with_state(Arc::new(Admin { version: version.into(), certificates, turns, view, control, traces }))
 }
 
 type Shared<C, T> = State<Arc<Admin<C, T>>>;
@@ -207,6 +211,10 @@ async fn trace<C: Control, T: Traces>(
     let id = call_id(&id)?;
     let trace = admin.traces.trace(id).await.ok_or_else(|| no_such_call(id))?;
     Ok(trace.print(query.messages))
+}
+
+async fn longest_turns<C: Control, T: Traces>(State(admin): Shared<C, T>) -> Json<LongestTurns> {
+    Json((admin.turns)())
 }
 
 async fn hang_up<C: Control, T: Traces>(

@@ -75,7 +75,8 @@ impl Rig {
         let view = Arc::new(View::new(10));
         feed(&view, [started(1), started(2)]);
         let desk = Desk::default();
-        let router = admin_router("1.2.3", view, desk.clone(), desk.clone(), Box::new(desk.clone()));
+        let turns = Arc::new(|| LongestTurns { turns: 5, longest: Vec::new() });
+        let router = admin_router("1.2.3", view, desk.clone(), desk.clone(), Box::new(desk.clone()), turns);
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(async move {
             serve(listener, router, limits, stopped).await;
@@ -115,6 +116,8 @@ async fn calls_are_listed_shown_traced_and_hung_up() {
     let call: CallView = client.get("/calls/c1-00000001-1").await.unwrap();
     assert_eq!(call.dialed, "1002");
     assert_eq!(client.text("/calls/c1-00000001-1/trace").await.unwrap(), "alma ──INVITE──▶ dialtone\n");
+    let turns: LongestTurns = client.get("/debug/longest-turns").await.unwrap();
+    assert_eq!(turns, LongestTurns { turns: 5, longest: Vec::new() });
     let reply: Reply = client.post("/calls/c1-00000001-1/hangup").await.unwrap();
     assert_eq!(reply, Reply::Done);
     let cause = Cause::NormalClearing;

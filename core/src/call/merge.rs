@@ -11,6 +11,7 @@ use super::leg::Leg;
 use super::transfer::Transfer;
 use super::{Arrival, Call, Desk, State};
 use crate::cause::Cause;
+use crate::description::Formats;
 use crate::event::{Fact, LegState, Side, TransferKind};
 use crate::id::{BridgeId, LegId};
 use crate::leg::TransferProgress;
@@ -185,24 +186,8 @@ impl Call {
         }
         let far = self.caller.iter().chain(&self.branches).find(|leg| leg.id != replaced);
         let Some((far, agreed, worker)) = far.map(|far| (far.id, far.agreed(), far.worker())) else { return };
-        let formats = match &arrival.offer {
-            Some(offer) => negotiate::answer(&offer.formats, &agreed),
-            None => agreed,
-        };
-        if formats.is_empty() {
-            return arrival.refuse(desk, Cause::IncompatibleDestination);
-        }
-        let Arrival { leg, endpoint, caller, dialed, device: _, offer, early_offer: _, ipv6, journey } =
-            arrival;
-        let ids = (self.id, leg);
-        let mut fresh = Leg::create(desk, ids, (endpoint, caller), (Side::Inbound, LegState::Ring), &dialed);
-        fresh.remote = offer;
-        fresh.journey = journey;
-        let ipv6 = fresh.remote.as_ref().map_or(ipv6, |offer| offer.rtp.is_ipv6());
-        if !fresh.take_port(desk, worker, ipv6) {
-            return fresh.hang_up(desk, Cause::NoCircuit);
-        }
-        self.ports_out += 1;
+        let Some((fresh, formats)) = self.take_in(desk, arrival, agreed, worker) else { return };
+        let leg = fresh.id;
         self.dismiss_transferor(desk);
         let Some((gone, far_leg, bridge)) = self.part(replaced) else { return };
         desk.fact(Fact::LegReplaced { call: self.id, leg, replaced });
@@ -216,6 +201,38 @@ impl Call {
         let cause = Cause::NormalClearing;
         gone.hang_up(desk, cause);
         self.join(desk, far, far);
+    }
+
+    /// A leg for somebody who joins this call, with a port on that worker, and what it is to be answered with: of what
+    /// `theirs` can do, whatever it offers. `None` when it has been refused.
+    pub(super) fn take_in(
+        &mut self,
+        desk: &mut Desk<'_>,
+        arrival: Arrival,
+        theirs: Formats,
+        worker: Option<u16>,
+    ) -> Option<(Leg, Formats)> {
+        let formats = match &arrival.offer {
+            Some(offer) => negotiate::answer(&offer.formats, &theirs),
+            None => theirs,
+        };
+        if formats.is_empty() {
+            arrival.refuse(desk, Cause::IncompatibleDestination);
+            return None;
+        }
+        let Arrival { leg, endpoint, caller, dialed, device: _, offer, early_offer: _, ipv6, journey } =
+            arrival;
+        let ids = (self.id, leg);
+        let mut fresh = Leg::create(desk, ids, (endpoint, caller), (Side::Inbound, LegState::Ring), &dialed);
+        fresh.remote = offer;
+        fresh.journey = journey;
+        let ipv6 = fresh.remote.as_ref().map_or(ipv6, |offer| offer.rtp.is_ipv6());
+        if !fresh.take_port(desk, worker, ipv6) {
+            fresh.hang_up(desk, Cause::NoCircuit);
+            return None;
+        }
+        self.ports_out += 1;
+        Some((fresh, formats))
     }
 }
 

@@ -1,9 +1,8 @@
 //! Somebody takes a call that rings elsewhere: their leg takes the place of the branches, already answered.
 
-use super::leg::Leg;
 use super::{Arrival, Call, Desk, State};
 use crate::cause::Cause;
-use crate::event::{DialOutcome, Fact, LegState, Side};
+use crate::event::{DialOutcome, Fact};
 use crate::id::LegId;
 use crate::negotiate::{self, GENERATED};
 
@@ -38,23 +37,7 @@ impl Call {
             (None, Some(offer)) => offer.formats.clone(),
             (None, None) => negotiate::own_offer(GENERATED),
         };
-        let formats = match &arrival.offer {
-            Some(offer) => negotiate::answer(&offer.formats, &theirs),
-            None => theirs,
-        };
-        if formats.is_empty() {
-            return arrival.refuse(desk, Cause::IncompatibleDestination);
-        }
-        let ids = (self.id, arrival.leg);
-        let who = (arrival.endpoint, arrival.caller);
-        let mut fresh = Leg::create(desk, ids, who, (Side::Inbound, LegState::Ring), &arrival.dialed);
-        fresh.remote = arrival.offer;
-        fresh.journey = arrival.journey;
-        let ipv6 = fresh.remote.as_ref().map_or(arrival.ipv6, |offer| offer.rtp.is_ipv6());
-        if !fresh.take_port(desk, worker, ipv6) {
-            return fresh.hang_up(desk, Cause::NoCircuit);
-        }
-        self.ports_out += 1;
+        let Some((mut fresh, formats)) = self.take_in(desk, arrival, theirs, worker) else { return };
         let leg = fresh.id;
         desk.fact(Fact::LegReplaced { call: self.id, leg, replaced: branch });
         desk.fact(Fact::ConnectedLine { leg: caller_id, party: fresh.party.clone() });

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::events::PENDING_MAX;
 use crate::counters::{Counters, DropReason};
 
 /// How a value behaves over time.
@@ -43,6 +44,7 @@ pub struct WorkerMetrics {
     dropped: [AtomicU64; DropReason::ALL.len()],
     ticks: AtomicU64,
     late_ticks: AtomicU64,
+    skipped_ticks: AtomicU64,
     feeds_without_format: AtomicU64,
     prompts_unknown: AtomicU64,
     commands_ignored: AtomicU64,
@@ -81,6 +83,7 @@ impl WorkerMetrics {
         }
         set(&self.ticks, counters.ticks);
         set(&self.late_ticks, counters.late_ticks);
+        set(&self.skipped_ticks, counters.skipped_ticks);
         set(&self.feeds_without_format, counters.feeds_without_format);
         set(&self.prompts_unknown, counters.prompts_unknown);
         set(&self.commands_ignored, counters.commands_ignored);
@@ -109,17 +112,46 @@ pub struct ReserveMetrics {
     pub(super) bind_failures: AtomicU64,
 }
 
+/// What waits in one queue now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// The queue: `media_commands`, on their way to a worker, or `media_events`, on their way out of it.
+    pub queue: &'static str,
+    /// The worker.
+    pub worker: u16,
+    /// What waits.
+    pub depth: u64,
+    /// What may wait before the other side has to.
+    pub bound: u64,
+}
+
 /// Every cell of an engine.
 #[derive(Debug)]
 pub struct EngineMetrics {
     workers: Box<[WorkerMetrics]>,
+    /// Commands that may wait for a worker.
+    commands_max: usize,
     pub(super) reserve: ReserveMetrics,
 }
 
 impl EngineMetrics {
-    pub(super) fn new(workers: u16) -> Self {
+    pub(super) fn new(workers: u16, commands_max: usize) -> Self {
         let workers = (0..workers).map(|_| WorkerMetrics::default()).collect();
-        Self { workers, reserve: ReserveMetrics::default() }
+        Self { workers, commands_max, reserve: ReserveMetrics::default() }
+    }
+
+    /// What waits for the workers, and in them, queue by queue.
+    pub fn queues(&self) -> impl Iterator<Item = QueueDepth> {
+        let of = |queue, bound: usize, cell: fn(&WorkerMetrics) -> &AtomicU64| {
+            (0u16..).zip(&self.workers).map(move |(worker, cells)| QueueDepth {
+                queue,
+                worker,
+                depth: cell(cells).load(Ordering::Relaxed),
+                bound: bound as u64,
+            })
+        };
+        let commands = of("media_commands", self.commands_max, |cells| &cells.commands_queued);
+        commands.chain(of("media_events", PENDING_MAX, |cells| &cells.events_pending))
     }
 
     pub(super) fn worker(&self, number: u16) -> &WorkerMetrics {
@@ -177,7 +209,15 @@ const OF_WORKER: &[Row<WorkerMetrics>] = {
         ("dialtone_media_packets_out_total", "Datagrams sent.", Counter, |w| &w.packets_out),
         ("dialtone_media_bytes_out_total", "Bytes sent, without IP and UDP.", Counter, |w| &w.bytes_out),
         ("dialtone_media_ticks_total", "20 ms ticks that were run.", Counter, |w| &w.ticks),
-        ("dialtone_media_late_ticks_total", "20 ms ticks that were skipped.", Counter, |w| &w.late_ticks),
+        ("dialtone_media_late_ticks_total", "20 ms ticks that began more than 5 ms late.", Counter, |w| {
+            &w.late_ticks
+        }),
+        (
+            "dialtone_media_skipped_ticks_total",
+            "20 ms ticks that came too late and were left out.",
+            Counter,
+            |w| &w.skipped_ticks,
+        ),
         ("dialtone_media_feeds_without_format_total", "Generators without a G.711 format.", Counter, |w| {
             &w.feeds_without_format
         }),
@@ -187,18 +227,12 @@ const OF_WORKER: &[Row<WorkerMetrics>] = {
         ("dialtone_media_commands_ignored_total", "Commands for a port that was gone.", Counter, |w| {
             &w.commands_ignored
         }),
-        ("dialtone_media_commands_queued", "Commands that wait for the worker.", Gauge, |w| {
-            &w.commands_queued
-        }),
         ("dialtone_media_latches_total", "Sources latched.", Counter, |w| &w.latches),
         ("dialtone_media_silences_total", "Silent periods told of.", Counter, |w| &w.silences),
         ("dialtone_media_ports_reserved", "Ports bound and waiting for a call.", Gauge, |w| {
             &w.ports_reserved
         }),
         ("dialtone_media_ports_in_use", "Ports that calls use.", Gauge, |w| &w.ports_in_use),
-        ("dialtone_media_events_pending", "Events that wait for room in the sink.", Gauge, |w| {
-            &w.events_pending
-        }),
         ("dialtone_media_events_dropped_total", "Events that may be lost and were.", Counter, |w| {
             &w.events_dropped
         }),
@@ -227,7 +261,7 @@ mod tests {
 
     #[test]
     fn values_of_one_name_follow_each_other() {
-        let metrics = EngineMetrics::new(3);
+        let metrics = EngineMetrics::new(3, 7);
         let counters = Counters { packets_in: 5, ..Counters::default() };
         metrics.worker(1).publish(&counters, Gauges { in_use: 2, ..Gauges::default() });
         let (mut names, mut values) = (Vec::new(), 0);
@@ -244,5 +278,9 @@ mod tests {
         assert_eq!(metrics.total("dialtone_media_packets_in_total"), 5);
         assert_eq!(metrics.total("dialtone_media_ports_in_use"), 2);
         assert_eq!(metrics.total("no_such_metric"), 0);
+        metrics.worker(2).commands_queued.store(4, Ordering::Relaxed);
+        let queues: Vec<_> = metrics.queues().collect();
+        assert_eq!(queues[2], QueueDepth { queue: "media_commands", worker: 2, depth: 4, bound: 7 });
+        assert_eq!(queues.len(), 6);
     }
 }

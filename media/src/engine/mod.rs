@@ -30,7 +30,7 @@ use dialtone_core::media::{MediaCommand, MediaEvent};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-pub use self::metrics::{EngineMetrics, Metric, MetricKind, ReserveMetrics, WorkerMetrics};
+pub use self::metrics::{EngineMetrics, Metric, MetricKind, QueueDepth, ReserveMetrics, WorkerMetrics};
 
 use self::clock::Clock;
 use self::reserve::{Customer, PortPool, Reserve};
@@ -153,7 +153,7 @@ impl Engine {
         let clock = Clock::start();
         let wall_at_zero = clock::wall();
         let stop = Arc::new(AtomicBool::new(false));
-        let metrics = Arc::new(EngineMetrics::new(config.workers));
+        let metrics = Arc::new(EngineMetrics::new(config.workers, config.commands_max));
         let pools: Vec<_> = config.addresses.iter().map(|_| PortPool::new(&config.ports)).collect();
         let pairs_max = pools.iter().map(PortPool::free).sum::<usize>();
         let (notice_sender, notices) = sync_channel(2 * pairs_max);

@@ -26,6 +26,14 @@ macro_rules! methods {
                 }
             }
 
+            /// As in a request line; `other` for one that is not listed here.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Method::$variant => $text,)*
+                    Method::Other(_) => "other",
+                }
+            }
+
             /// As in a request line.
             pub fn as_str(&self) -> &str {
                 match self {
@@ -95,5 +103,9 @@ mod tests {
         assert_eq!(Method::from_token("INVITE"), Method::Invite);
         assert_eq!(Method::from_token("invite"), Method::Other("invite".into()));
         assert_eq!(Method::from_token("A\r\nB").as_str(), "AB");
+        assert_eq!(
+            [Method::Invite, Method::from_token("invite")].map(|method| method.name()),
+            ["INVITE", "other"]
+        );
     }
 }

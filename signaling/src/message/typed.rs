@@ -2,6 +2,7 @@
 //! its headers; the others parse when they are asked for.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::addr::{ContactList, NameAddr};
 use super::auth_params::AuthParams;
@@ -130,6 +131,14 @@ impl Headers {
     /// The value of a header up to its parameters.
     pub(crate) fn bare(&self, name: &Name) -> Option<&str> {
         self.text(name)?.split(';').next().map(str::trim)
+    }
+
+    /// Retry-After, without its comment (RFC 3261 §20.33); `None` when there is none that is a number.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let text = self.text(&Name::RetryAfter)?.trim_start();
+        let digits = text.split(|letter: char| !letter.is_ascii_digit()).next()?;
+        let seconds: u32 = digits.parse().ok()?;
+        Some(Duration::from_secs(seconds.into()))
     }
 
     /// Expires, seconds; `None` when there is none that is a number.

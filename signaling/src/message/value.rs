@@ -128,6 +128,11 @@ impl RawUri {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// Whether it asks for TLS all the way (RFC 3261 §19.1).
+    pub fn is_sips(&self) -> bool {
+        self.0.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+    }
+
     /// The typed view.
     pub fn parse(&self) -> Result<Uri, Malformed> {
         Uri::parse(self.as_str())

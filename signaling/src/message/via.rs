@@ -12,6 +12,7 @@ use super::grammar::{Malformed, Parsed, around, blanks, token};
 use super::host::{Host, host_port, push_host_port};
 use super::params::{Of, Params, only_params};
 use super::write::Print;
+use crate::net::same_host;
 use crate::wire::Transport;
 
 /// What every branch starts with that is unique over space and time (RFC 3261 §8.1.1.7).
@@ -120,7 +121,7 @@ impl Via {
     /// written here is another one: nobody knows at which port its address translation would let us in.
     pub fn listens_at(&self, transport: Transport, source: SocketAddr) -> Option<SocketAddr> {
         let port = self.port.unwrap_or(transport.default_port());
-        let is_there = self.host.ip().is_none_or(|ip| ip.to_canonical() == source.ip().to_canonical());
+        let is_there = self.host.ip().is_none_or(|ip| same_host(ip, source.ip()));
         (is_there && port != 0).then(|| SocketAddr::new(source.ip(), port))
     }
 }

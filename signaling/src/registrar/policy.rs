@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asked::through_proxy;
 use crate::message::Request;
+use crate::net::same_host;
 use crate::wire::{Path, Transport};
 
 /// How long bindings may last.
@@ -59,7 +60,7 @@ impl Nat {
     /// come is behind a NAT, whatever its contact says (RFC 3581 §4).
     pub(crate) fn of(self, request: &Request, path: Path) -> Nat {
         let via = request.via().ok().and_then(|via| via.host.ip());
-        let elsewhere = via.is_some_and(|ip| ip.to_canonical() != path.remote.ip().to_canonical());
+        let elsewhere = via.is_some_and(|ip| !same_host(ip, path.remote.ip()));
         if self == Nat::Auto && elsewhere && !through_proxy(request) { Nat::Always } else { self }
     }
 }

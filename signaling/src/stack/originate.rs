@@ -7,7 +7,7 @@ use super::reach::Way;
 use super::{SipOutput, Stack};
 use crate::message::{Method, Name, Request};
 use crate::sdp::CONTENT_TYPE;
-use crate::ua::{Ask, Calling, Leg, Reliability, SendIdentity, State, diversion};
+use crate::ua::{Ask, Calling, Leg, Reliability, State, diversion};
 use crate::wire::Transport;
 
 /// For whom a call of ours is made.
@@ -56,7 +56,7 @@ impl Stack {
         let mut leg = Leg::new(id, endpoint.clone(), tag, session_id, reliability);
         leg.at_source = way.at_source;
         leg.asserts = asserts;
-        leg.exchange.told = (asserts.sends != SendIdentity::None).then(|| caller.party.clone());
+        leg.tells(caller.party);
         let path = way.course.path;
         let mut invite = Request::new(Method::Invite, way.uri.clone());
         let headers = &mut invite.headers;
@@ -96,9 +96,7 @@ impl Stack {
     }
 
     fn is_over_tls(&self, endpoint: &str, contact: ContactId) -> bool {
-        let way =
-            self.registrar.binding(endpoint, contact).and_then(|binding| self.way_to(endpoint, binding));
-        way.is_some_and(|way| way.course.path.transport == Transport::Tls)
+        self.way(endpoint, contact).is_some_and(|way| way.course.path.transport == Transport::Tls)
     }
 
     /// The way that a call took has failed before its device said anything: the same call over the next one.
@@ -153,9 +151,7 @@ impl Stack {
     ) -> Option<(Way, Vec<ContactId>)> {
         while !ways.is_empty() {
             let contact = ways.remove(0);
-            let way =
-                self.registrar.binding(endpoint, contact).and_then(|found| self.way_to(endpoint, found));
-            match way {
+            match self.way(endpoint, contact) {
                 Some(way) => return Some((way, ways)),
                 None => self.way_failed(endpoint, contact, out),
             }

@@ -12,6 +12,7 @@ use dialtone_core::{ContactId, LegId, Now};
 use super::{SipOutput, Stack};
 use crate::locate::Hop;
 use crate::message::{MAX_FORWARDS, Method, Name, NameAddr, RawUri, Request, Scheme, Uri};
+use crate::net::same_host;
 use crate::registrar::{Binding, Nat, ReachPolicy};
 use crate::sdp::CONTENT_TYPE;
 use crate::transaction::{Course, TxId};
@@ -32,6 +33,11 @@ impl Stack {
     /// How an extension is reached.
     pub(super) fn policy(&self, endpoint: &str) -> Option<&ReachPolicy> {
         self.subscribers.by_number.get(endpoint).map(|subscriber| &subscriber.reach)
+    }
+
+    /// How to reach a contact; `None` when it is not there, or cannot be reached.
+    pub(super) fn way(&self, endpoint: &str, contact: ContactId) -> Option<Way> {
+        self.registrar.binding(endpoint, contact).and_then(|binding| self.way_to(endpoint, binding))
     }
 
     /// How to reach a binding; `None` when there is no way, or none that its extension may use.
@@ -98,8 +104,7 @@ impl Stack {
             false => next_hop(target, &[], binding.path).remote,
             // Only who is believed may have us connect to another host than the one that registered.
             true => transport.address_of(target).filter(|remote| {
-                binding.nat == Nat::Never
-                    || remote.ip().to_canonical() == binding.path.remote.ip().to_canonical()
+                binding.nat == Nat::Never || same_host(remote.ip(), binding.path.remote.ip())
             })?,
         };
         self.ways.to(transport, remote, binding.path.local).map(Course::from)
@@ -217,9 +222,7 @@ impl Stack {
     pub(super) fn qualify(&mut self, now: Now, out: &mut Vec<SipOutput>) {
         while let Some((endpoint, contact)) = self.probes.next(now.mono) {
             let Some(every) = self.every(&endpoint) else { continue };
-            let way =
-                self.registrar.binding(&endpoint, contact).and_then(|found| self.way_to(&endpoint, found));
-            let Some(way) = way else {
+            let Some(way) = self.way(&endpoint, contact) else {
                 if self.probes.no_way(now.mono, contact, Some(every)) {
                     reached(&endpoint, contact, false, None, out);
                 }

@@ -111,8 +111,7 @@ impl Stack {
         if let Some(response) = self.requires_too_much(&request) {
             return self.respond(now, tx, response);
         }
-        if path.transport != Transport::Tls && request.uri.parse().is_ok_and(|uri| uri.scheme == Scheme::Sips)
-        {
+        if path.transport != Transport::Tls && request.uri.is_sips() {
             // RFC 3261 §26.2.2, RFC 5630 §5.3: somebody has read on the way what nobody may read.
             let mut response = Response::to(&request, 480).with_reason("SIPS Needs TLS");
             response.headers.push(Name::Warning, self.config.identity.warning(380, "SIPS Not Allowed"));
@@ -188,13 +187,14 @@ impl Stack {
         let tag = request.from().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let Some(known) = leg.dialog(&tag).map(|dialog| dialog.path) else { return };
-        let endpoint = leg.endpoint.clone();
-        if self.policy(&endpoint).is_some_and(|policy| !policy.allows(path.transport)) {
+        let Some(endpoint) = self.legs.get(&id).map(|leg| &leg.endpoint) else { return };
+        if self.policy(endpoint).is_some_and(|policy| !policy.allows(path.transport)) {
             return self.respond(now, tx, not_over(&request, path));
         }
         // The peer of the dialog is known by its connection, or by its address and port; whoever else comes must prove
         // who they are, for many can be behind one address (RFC 3261 §22.1).
         if !known.is_same_peer(path) {
+            let endpoint = endpoint.clone();
             let response = match self.authenticate(now, &request, path, credentials) {
                 Ok(account) if account == endpoint => None,
                 Ok(_) => Some(self.challenged(now, &request, path, false)),

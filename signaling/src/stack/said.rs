@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use dialtone_core::{Cause, LegId, Now};
 
 use super::{SipOutput, Stack, Wire, received};
-use crate::message::{Name, Request, Response};
+use crate::message::{Request, Response};
 use crate::transaction::{Answerer, TxId, TxOutput};
 use crate::ua::{end_unwanted, reason_value};
 use crate::wire::{Opens, Ticket, Transmit};
@@ -103,9 +103,13 @@ impl Stack {
     fn heard_late(&mut self, now: Now, tx: TxId, owner: Option<LegId>, response: &Response) {
         match (response.status, owner) {
             (100..=199, owner) => {
-                let Some((mut cancel, course)) = self.tx.cancel_request(tx) else { return };
-                cancel.headers.push(Name::Reason, reason_value(Cause::RecoveryOnTimer));
-                self.tx.send(now.mono, cancel, course, owner, &mut self.tx_out);
+                self.tx.send_cancel(
+                    now.mono,
+                    tx,
+                    &reason_value(Cause::RecoveryOnTimer),
+                    owner,
+                    &mut self.tx_out,
+                );
             }
             (_, Some(leg)) => self.answered_late(now, leg, tx, response),
             (_, None) => {}

@@ -9,7 +9,6 @@
 //! ```
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
 
 use dialtone_core::{LegId, Now};
 
@@ -18,6 +17,7 @@ use crate::locate::{
     Allowed, Failing, Hop, Locator, LocatorCounts, LocatorOutput, Means, Question, Reply, Target,
 };
 use crate::message::{Method, Name, Uri};
+use crate::net::same_host;
 use crate::transaction::{Failure, TxId, TxOutput, Undelivered};
 use crate::ua::State;
 use crate::wire::{Opens, Path, Transport};
@@ -86,9 +86,9 @@ impl Stack {
                     };
                     let failed = target_of(undelivered.path);
                     let was_sent = !matches!(undelivered.failure, Failure::Unsent);
-                    let within = undelivered.errand.hop.within.map(|ip| ip.to_canonical());
+                    let within = undelivered.errand.hop.within;
                     let left = targets.into_iter().filter(|target| {
-                        let there = within.is_none_or(|ip| target.address.ip().to_canonical() == ip);
+                        let there = within.is_none_or(|ip| same_host(target.address.ip(), ip));
                         there && (!was_sent || *target != failed)
                     });
                     undelivered.errand.targets = Some(left.collect());
@@ -107,8 +107,7 @@ impl Stack {
                 self.seeker.locator.failed(now.mono, target, Failing::Silent);
             }
             Failure::Refused(response) => {
-                let failing = response.headers.text(&Name::RetryAfter).and_then(seconds);
-                let failing = failing.map_or(Failing::Silent, Failing::Asked);
+                let failing = response.headers.retry_after().map_or(Failing::Silent, Failing::Asked);
                 self.seeker.locator.failed(now.mono, target, failing);
             }
         }
@@ -234,10 +233,4 @@ impl Stack {
 
 fn target_of(path: Path) -> Target {
     Target { transport: path.transport, address: path.remote }
-}
-
-/// The seconds of a Retry-After (RFC 3261 §20.33).
-fn seconds(value: &str) -> Option<Duration> {
-    let digits = value.trim().split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok().map(Duration::from_secs)
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::Socket;
 use crate::locate::Hop;
 use crate::message::{RawUri, Scheme, Uri};
-use crate::net::Addresses;
+use crate::net::{Addresses, same_host};
 use crate::ua::Identity;
 use crate::wire::{FlowId, Path, Transport};
 
@@ -86,7 +86,7 @@ impl Ways {
             return path;
         }
         let remote = target.parse().ok().and_then(|target| path.transport.address_of(&target));
-        let own = |remote: &SocketAddr| remote.ip().to_canonical() == path.remote.ip().to_canonical();
+        let own = |remote: &SocketAddr| same_host(remote.ip(), path.remote.ip());
         remote.filter(own).and_then(|remote| self.to(path.transport, remote, path.local)).unwrap_or(path)
     }
 }

@@ -8,7 +8,7 @@ use super::client::Client;
 use super::invite_client::InviteClient;
 use super::table::{Key, Machine, Transaction};
 use super::{Course, Errand, Failure, Lookup, Transactions, TxId, TxOutput, Undelivered};
-use crate::message::{Method, Request};
+use crate::message::{Method, Name, Request};
 use crate::wire::{Opens, Path};
 
 impl Transactions {
@@ -53,6 +53,22 @@ impl Transactions {
         self.rename(tx, absorber);
         let request = errand.request.clone();
         self.start(now, tx, request, (path, opens), Some(errand), owner, patience, out);
+    }
+
+    /// Cancels an INVITE of ours for this Reason, when that may be. Gives until when its final answer must come
+    /// (RFC 3261 §9.1: within 64*T1).
+    pub fn send_cancel(
+        &mut self,
+        now: Mono,
+        invite: TxId,
+        reason: &str,
+        owner: Option<LegId>,
+        out: &mut Vec<TxOutput>,
+    ) -> Option<Mono> {
+        let (mut cancel, course) = self.cancel_request(invite)?;
+        cancel.headers.push(Name::Reason, reason);
+        self.send(now, cancel, course, owner, out);
+        Some(now + self.timing.patience() + Duration::from_millis(1))
     }
 
     /// Whether a request of ours has no way at the moment.

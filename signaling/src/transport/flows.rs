@@ -95,6 +95,16 @@ impl Flows {
         self.open.len()
     }
 
+    /// The write queue of each open connection.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &mpsc::Sender<Outgoing>> {
+        self.open.values().map(|connection| &connection.queue)
+    }
+
+    /// To how many peers a connection is being opened.
+    pub(super) fn opening(&self) -> usize {
+        self.opening.len()
+    }
+
     /// Gives one more connection from `source` its place, if that is within limits. [`Flows::insert`] takes it,
     /// or [`Flows::give_up`] gives it back.
     pub(super) fn accept(&mut self, source: IpAddr, limits: &Limits) -> bool {

@@ -51,6 +51,11 @@ impl UdpPort {
         Ok((UdpPort { flow, socket, local, late }, receiver))
     }
 
+    /// What waits for the socket's buffer.
+    pub(super) fn waiting(&self) -> &mpsc::Sender<(Outgoing, SocketAddr)> {
+        &self.late
+    }
+
     /// Sends now or, when the socket's buffer is full, soon. Never blocks.
     pub(super) fn send(&self, hub: &Hub, outgoing: Outgoing, target: SocketAddr) {
         match self.socket.try_send_to(&outgoing.payload, target) {

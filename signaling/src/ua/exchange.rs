@@ -74,7 +74,7 @@ pub(crate) struct Exchange {
     /// Whom they talk with, which they have not been told, or not for certain.
     connected: Option<Connected>,
     /// Whom they were told last that they talk with, if they are told such things.
-    pub told: Option<Party>,
+    told: Option<Party>,
 }
 
 /// Whom a far end talks with from now on.

@@ -10,7 +10,7 @@ use super::cause::{reason, status_of};
 use super::dialog::Dialog;
 use super::exchange::{Asked, Wish};
 use super::leg::{Body, Leg, State, refusal};
-use super::policy::{CallPolicy, Reliability, SendIdentity, understands};
+use super::policy::{CallPolicy, Reliability, understands};
 use super::reliable::{self, Due, RAck, Sender};
 use super::session::Session;
 use super::timers::{SessionTimer, Terms};
@@ -289,7 +289,7 @@ impl Leg {
         terms.write(&mut response.headers);
         if let Some(party) = connected {
             desk.identity.assert(&mut response.headers, self.asserts, party, "called");
-            self.exchange.told = (self.asserts.sends != SendIdentity::None).then(|| party.clone());
+            self.tells(party);
         }
         // What was agreed reliably is not said once more (RFC 6337 §3.1.1).
         let describes = described == Described::No;

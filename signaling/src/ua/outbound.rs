@@ -5,7 +5,6 @@
 //! answer that asks for a PRACK gets it at once, whatever the caller's leg does (RFC 3262 §4).
 
 use std::cmp::Reverse;
-use std::time::Duration;
 
 use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegCommand, LegEvent, Mono, Number};
 
@@ -172,14 +171,9 @@ impl Leg {
 
     fn cancel(&mut self, desk: &mut Desk<'_>, cause: Cause) {
         let State::Calling(calling) = &mut self.state else { return };
-        match desk.tx.cancel_request(calling.tx) {
-            Some((mut cancel, course)) => {
-                cancel.headers.push(Name::Reason, reason_value(cause));
-                desk.tx.send(desk.now.mono, cancel, course, Some(self.id), desk.tx_out);
-                // RFC 3261 §9.1: no final answer within 64*T1 of the CANCEL ends the INVITE.
-                let patience = desk.now.mono + desk.tx.timing().patience() + Duration::from_millis(1);
-                calling.cancel = Cancel::Sent { patience, cause };
-            }
+        match desk.tx.send_cancel(desk.now.mono, calling.tx, &reason_value(cause), Some(self.id), desk.tx_out)
+        {
+            Some(patience) => calling.cancel = Cancel::Sent { patience, cause },
             // It never left, or came to nothing by every way so far: there is nothing to cancel.
             None if desk.tx.is_held(calling.tx) => {
                 desk.tx.let_go(calling.tx);

@@ -41,11 +41,19 @@ impl Leg {
 
     /// Tells them whom they talk with from now on, by a refresh (RFC 5876 §3.2), if they are told such things.
     pub(crate) fn connected(&mut self, desk: &mut Desk<'_>, party: Party) {
-        if self.asserts.sends != SendIdentity::None && self.exchange.told.as_ref() != Some(&party) {
-            self.exchange.told = Some(party.clone());
+        if self.tells(&party) {
             self.exchange.connected = Some(Connected { party, sent: false });
             self.ask_next(desk);
         }
+    }
+
+    /// Keeps in mind whom they are told that they talk with; whether that is news to them, and they are told such things.
+    pub(crate) fn tells(&mut self, party: &Party) -> bool {
+        let news = self.asserts.sends != SendIdentity::None && self.exchange.told.as_ref() != Some(party);
+        if news {
+            self.exchange.told = Some(party.clone());
+        }
+        news
     }
 
     /// A refresh that waits gives way to a change, which refreshes as well if it is granted.
@@ -150,7 +158,7 @@ impl Leg {
                 return self.exchange.later(wish, now + Duration::from_millis(u64::from(steps) * 10), tries);
             }
             500 | 503 if tries < TRIES_MAX => {
-                if let Some(wait) = retry_after(response).filter(|wait| *wait <= RETRY_AFTER_MAX) {
+                if let Some(wait) = response.headers.retry_after().filter(|wait| *wait <= RETRY_AFTER_MAX) {
                     return self.exchange.later(wish, now + wait.max(desk.tx.timing().t1), tries);
                 }
             }
@@ -162,7 +170,7 @@ impl Leg {
             self.bye(desk, cause);
             return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
         }
-        self.change_refused(desk, &method, &wish, (cause, retry_after(response)));
+        self.change_refused(desk, &method, &wish, (cause, response.headers.retry_after()));
     }
 
     /// They are at it.
@@ -295,22 +303,17 @@ impl Leg {
     /// Cancels a re-INVITE that has had its provisional answer and nothing since; gives until when its final
     /// one, most often 487, must come (RFC 3261 §9.1). A 200 that crosses the CANCEL counts.
     fn cancel_change(&mut self, desk: &mut Desk<'_>, tx: TxId) -> Option<Mono> {
-        let (mut cancel, course) = desk.tx.cancel_request(tx)?;
-        cancel.headers.push(Name::Reason, reason_value(Cause::RecoveryOnTimer));
-        desk.tx.send(desk.now.mono, cancel, course, Some(self.id), desk.tx_out);
-        Some(desk.now.mono + desk.tx.timing().patience() + Duration::from_millis(1))
+        desk.tx.send_cancel(
+            desk.now.mono,
+            tx,
+            &reason_value(Cause::RecoveryOnTimer),
+            Some(self.id),
+            desk.tx_out,
+        )
     }
 
     fn give_change_up(&mut self, desk: &mut Desk<'_>, tx: TxId, method: &Method, wish: &Wish) {
         desk.tx.abandon(tx, desk.tx_out);
         self.change_refused(desk, method, wish, (Cause::RecoveryOnTimer, None));
     }
-}
-
-/// How long a refusal asks us to wait.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let text = response.headers.text(&Name::RetryAfter)?;
-    let digits = text.split(|letter: char| !letter.is_ascii_digit()).next()?;
-    let seconds: u32 = digits.parse().ok()?;
-    Some(Duration::from_secs(seconds.into()))
 }
