@@ -349,6 +349,7 @@ impl Stack {
             tokens: &mut self.tokens,
             tx: &mut self.tx,
             ways: &self.ways,
+            registrar: &self.registrar,
             ended: &mut self.ended,
             info_keys: &mut self.info_keys,
             tx_out: &mut self.tx_out,

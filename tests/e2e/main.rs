@@ -17,12 +17,14 @@ mod torture_cases;
 
 mod applications;
 mod baresip_calls;
+mod faults;
 mod linphone_calls;
 mod names;
 mod nat;
 mod outbound;
 mod overload;
 mod power_failure;
+mod reach;
 mod register;
 mod sipp_calls;
 mod sipp_dialogs;

@@ -52,7 +52,7 @@ fn sipp_registers_over_tcp_with_md5() {
 fn sipp_with_a_wrong_password_is_refused() {
     scenario(|lab| {
         let server = Server::start(lab, Setup::shipped());
-        phone(lab, "register_refused.xml", Transport::Udp).set("PASSWORD", "wrong").run();
+        phone(lab, "register_refused.xml", Transport::Udp).set("PASSWORD", "wrong").set("STATUS", 401).run();
         assert_eq!(server.metric("dialtone_sip_bindings"), 0.0);
         server.finish(0);
     });

@@ -1,5 +1,5 @@
-//! SIPp within calls, in both roles: UPDATE, session timers, glare; and what meets the beginning of a call: a CANCEL
-//! that crosses the answer, a redirection.
+//! SIPp within calls, in both roles: UPDATE, session timers, glare; and what meets: a CANCEL and an answer, two BYEs.
+//! Redirections.
 
 use dialtone_core::cdr::{Disposition, EndedBy};
 use dialtone_core::event::DialOutcome;
@@ -52,6 +52,34 @@ fn a_callee_moves_its_stream_with_update() {
     call("caller.xml", "callee_updates.xml", 1500);
 }
 
+/// RFC 3311 §5.1, §5.2: a caller that has acknowledged early media holds and resumes with UPDATE, while it rings and after.
+#[test]
+fn a_caller_changes_its_stream_with_update_before_the_answer_and_after_it() {
+    call("caller_updates.xml", "callee_wants_acknowledgement.xml", 1000);
+}
+
+/// RFC 3311 §5.1, §5.2: and so does a callee.
+#[test]
+fn a_callee_moves_its_stream_with_update_while_it_rings() {
+    call("caller_acknowledges_early_media.xml", "callee_updates_while_it_rings.xml", 1000);
+}
+
+/// RFC 4028 §9, RFC 3311 §5.2: a callee that took it upon itself refreshes the session, with UPDATE and re-INVITE.
+#[test]
+fn a_callee_refreshes_its_session() {
+    call("caller.xml", "callee_refreshes.xml", 2000);
+}
+
+/// RFC 4028 §9, §7.4: a caller that leaves it to us is refreshed, in half of the shortest time that there is.
+#[test]
+fn a_caller_is_refreshed() {
+    scenario(|lab| {
+        let server = Server::start(lab, Setup::shipped().with("DIALTONE_RTP_TIMEOUT", "100s"));
+        Sipp::new(lab, "caller_is_refreshed.xml", "1001", 5070).dial("*43").seconds(70).run();
+        answered(&only(server.finish(1)), None, EndedBy::Caller);
+    });
+}
+
 /// RFC 3261 §14.1: a re-INVITE of ours that meets 491 is sent again later.
 #[test]
 fn a_change_that_meets_another_is_made_later() {
@@ -75,6 +103,30 @@ fn an_answer_that_crosses_the_cancel_is_hung_up() {
         let cdr = only(server.finish(1));
         assert_eq!((cdr.disposition, cdr.ended_by), (Disposition::Cancelled, EndedBy::Caller));
     });
+}
+
+/// RFC 3261 §9.2: a CANCEL that crosses our 200 is answered, and changes nothing: whoever sent it must hang up.
+#[test]
+fn a_cancel_that_crosses_our_answer_changes_nothing() {
+    call("caller_cancels_late.xml", "callee.xml", 0);
+}
+
+/// RFC 3261 §15.1.2: a BYE of the caller that crosses ours is answered.
+#[test]
+fn a_bye_of_the_caller_crosses_ours() {
+    scenario(|lab| {
+        let server = Server::start(lab, Setup::shipped());
+        let ben = callee(lab, "callee_hangs_up.xml", "1002", 5080);
+        caller(lab, "caller_crosses_bye.xml", 0);
+        ben.finish();
+        answered(&only(server.finish(1)), Some("1002"), EndedBy::Callee);
+    });
+}
+
+/// RFC 3261 §15.1.2: and so is one of the callee.
+#[test]
+fn a_bye_of_the_callee_crosses_ours() {
+    call("caller.xml", "callee_crosses_bye.xml", 1000);
 }
 
 /// RFC 3261 §21.3.3: 302.

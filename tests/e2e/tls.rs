@@ -127,9 +127,13 @@ fn pair(lab: &Lab, name: &str) -> (PathBuf, PathBuf) {
     (certificate, key)
 }
 
-/// Who shows itself in a handshake now.
+/// Who shows itself in a handshake for SIP now.
 fn shown() -> String {
-    let (_, said) = run("openssl", &["s_client", "-connect", "127.0.0.1:5061", "-brief"]);
+    shown_at("127.0.0.1:5061")
+}
+
+fn shown_at(address: &str) -> String {
+    let (_, said) = run("openssl", &["s_client", "-connect", address, "-brief"]);
     said.lines().find(|line| line.starts_with("Peer certificate:")).unwrap_or(&said).to_owned()
 }
 
@@ -170,6 +174,7 @@ fn a_call_between_tls_and_udp_goes_on_while_the_certificate_is_replaced() {
         server.hang_up();
         eventually("the third certificate is shown", || shown().contains("third").then_some(()));
         assert_eq!(server.metric("dialtone_tls_reloads_total"), 3.0);
+        assert!(shown_at("127.0.0.1:8443").contains("third"), "HTTPS has the same certificate");
 
         is_tone(&alma.hears_more(2 * SECOND).last(SECOND), 1000.0);
         is_tone(&ben.hears_more(2 * SECOND).last(SECOND), 440.0);
@@ -199,6 +204,38 @@ fn two_baresips_on_tls_call_each_other_with_the_servers_own_certificate() {
         alma.hang_up();
         ben.expect("CALL_CLOSED");
         answered(&only(server.finish(1)), Some("1002"), EndedBy::Caller);
+    });
+}
+
+/// RFC 5118 §1: a baresip on IPv6 and TLS, and one on IPv4 and UDP, call each other.
+#[test]
+fn a_phone_on_ipv6_and_tls_talks_with_one_on_ipv4() {
+    scenario(|lab| {
+        let setup = Setup::shipped()
+            .with("DIALTONE_SIP_TLS", "127.0.0.1:5061,[::1]:5061")
+            .with("DIALTONE_RTP_BIND", "127.0.0.1,::1");
+        let server = Server::start(lab, setup);
+        let alma = Phone::new("1001", 5070, 0.0).with(Transport::Tls, Voice::Pcmu, 440.0).ipv6();
+        let mut alma = alma.start(lab, &server);
+        let mut ben = Phone::new("1002", 5080, 1000.0).answering().start(lab, &server);
+        alma.dial("1002");
+        alma.expect("CALL_ESTABLISHED");
+        ben.expect("CALL_ESTABLISHED");
+        is_tone(&alma.hears(3 * SECOND).part(SECOND, 2 * SECOND), 1000.0);
+        is_tone(&ben.hears(3 * SECOND).part(SECOND, 2 * SECOND), 440.0);
+        alma.hang_up();
+        ben.expect("CALL_CLOSED");
+        ben.dial("1001");
+        alma.expect("CALL_INCOMING");
+        alma.answer();
+        ben.expect("CALL_ESTABLISHED");
+        is_tone(&ben.hears_more(3 * SECOND).last(SECOND), 440.0);
+        ben.hang_up();
+        alma.expect("CALL_CLOSED");
+        let records = server.finish(2);
+        answered(&records[0], Some("1002"), EndedBy::Caller);
+        heard_both_ways(&records[0], 140);
+        answered(&records[1], Some("1001"), EndedBy::Caller);
     });
 }
 

@@ -6,7 +6,7 @@ use dialtone_core::cdr::EndedBy;
 use dialtone_core::event::{TransferKind, TransferOutcome};
 
 use crate::harness::{
-    Linphone, Phone, Server, Setup, Sipp, Sound, Transport, answered, heard_both_ways, only, scenario,
+    Lab, Linphone, Phone, Server, Setup, Sipp, Sound, Transport, answered, heard_both_ways, only, scenario,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,21 +112,61 @@ fn linphone_asks_first_and_then_hands_over() {
     });
 }
 
+/// SIPp in the place of Ben, who hands Alma over; `TALK` after he has answered.
+fn transferor<'l>(lab: &'l Lab, file: &'static str) -> Sipp<'l> {
+    Sipp::new(lab, "register.xml", "1002", 5080).set("PORT", 5080).over(Transport::Udp).run();
+    Sipp::new(lab, file, "1002", 5080).set("TALK", 1000).set("TO", "1003").rtp_echo()
+}
+
+/// RFC 3515 §2.4: SIPp refers, and is told 100, 180 and 200.
 #[test]
 fn sipp_hands_its_caller_over_and_is_told() {
     scenario(|lab| {
         let server = Server::start(lab, Setup::shipped());
-        for (number, port) in [("1002", 5080), ("1003", 5090)] {
-            Sipp::new(lab, "register.xml", number, port).set("PORT", port).over(Transport::Udp).run();
-        }
-        let ben = Sipp::new(lab, "callee_transfers.xml", "1002", 5080);
-        let ben = ben.set("TALK", 1000).set("TO", "1003").rtp_echo().listen();
-        let ann = Sipp::new(lab, "callee.xml", "1003", 5090).set("RING", 300).rtp_echo().listen();
-        Sipp::new(lab, "caller.xml", "1001", 5070).set("TALK", 4000).dial("1002").run();
+        let mut alma = Phone::new("1001", 5070, 440.0).start(lab, &server);
+        let mut ann = Phone::new("1003", 5090, 700.0).start(lab, &server);
+        let ben = transferor(lab, "callee_transfers.xml").listen();
+        alma.dial("1002");
+        alma.expect("CALL_ESTABLISHED");
+        ann.expect("CALL_INCOMING");
+        ann.answer();
+        ann.expect("CALL_ESTABLISHED");
+        is_tone(&alma.hears_more(3 * SECOND).last(SECOND), 700.0);
+        is_tone(&ann.hears_more(2 * SECOND).last(SECOND), 440.0);
         ben.finish();
-        ann.finish();
+        alma.hang_up();
+        ann.expect("CALL_CLOSED");
         let cdr = only(server.finish(1));
         answered(&cdr, Some("1002"), EndedBy::Caller);
-        heard_both_ways(&cdr, 20);
+        heard_both_ways(&cdr, 40);
+    });
+}
+
+/// RFC 3515 §2.1, RFC 3891 §3: SIPp talks with Ann, takes Alma's call, and hands her over to Ann.
+#[test]
+fn sipp_hands_its_caller_over_to_whom_it_talks_with() {
+    scenario(|lab| {
+        let server = Server::start(lab, Setup::shipped());
+        let mut alma = Phone::new("1001", 5070, 440.0).start(lab, &server);
+        let mut ann = Phone::new("1003", 5090, 700.0).answering().start(lab, &server);
+        let asks = Sipp::new(lab, "caller_is_hung_up_on.xml", "1002", 5086).dial("1003").start();
+        ann.expect("CALL_ESTABLISHED");
+        let ben = transferor(lab, "callee_transfers_to_call.xml").set("REPLACES", asks.replaces()).listen();
+        alma.dial("1002");
+        alma.expect("CALL_ESTABLISHED");
+        server.wait_for_metric("dialtone_conversations_merged_total", 1.0);
+        is_tone(&alma.hears_more(4 * SECOND).last(SECOND), 700.0);
+        is_tone(&ann.hears_more(2 * SECOND).last(SECOND), 440.0);
+        ben.finish();
+        asks.finish();
+        alma.hang_up();
+        ann.expect("CALL_CLOSED");
+        let cdrs = server.finish(2);
+        assert_eq!(cdrs[0].conversation, cdrs[1].conversation, "{cdrs:#?}");
+        let transfer = cdrs.iter().find_map(|cdr| cdr.transfers.first()).unwrap();
+        assert_eq!(
+            (transfer.kind, transfer.outcome),
+            (TransferKind::Attended, Some(TransferOutcome::Completed))
+        );
     });
 }

@@ -145,3 +145,39 @@ fn a_phone_that_calls_as_its_gruu_is_addressed_by_it() {
     assert_eq!(bye.uri.as_str(), gruu);
     world.finish();
 }
+
+/// RFC 5627 §6.1: a phone behind proxies that names itself by its GRUU is addressed where it is registered now: nobody but
+/// us knows where that is.
+#[test]
+fn a_phone_behind_proxies_that_is_called_by_its_gruu_is_addressed_where_it_is() {
+    let world = World::new();
+    let (alice, proxy) = (world.registered("1001"), world.phone("1002"));
+    let registers = |contact: &'static str| {
+        proxy.register_with(|request| {
+            request.headers.push(Name::Via, "SIP/2.0/UDP 192.168.1.2:5060;branch=z9hG4bKphone");
+            request.headers.set(Name::Contact, contact);
+            flow(2, 1)(request);
+            request.headers.push(Name::Path, "<sip:10.0.0.12:5060;lr;ob>");
+        });
+    };
+    registers("<sip:1002@192.168.1.2:5060>");
+    let [gruu, _] = gruus(&proxy, 2);
+    alice.invite("1002");
+    let body = proxy.answering_body();
+    proxy.respond_with(200, |response| {
+        response.headers.push(Name::RecordRoute, "<sip:10.0.0.12:5060;lr>");
+        response.headers.set(Name::Contact, format!("<{gruu}>"));
+        response.set_body("application/sdp", body);
+    });
+    alice.ack();
+    registers("<sip:1002@192.168.1.2:5099>");
+    alice.bye();
+    let addressed = |request: &str| {
+        let Message::Request(request) = proxy.last(request) else { panic!("a request") };
+        (request.uri.to_string(), request.headers.text(&Name::Route).unwrap().to_owned())
+    };
+    let route = "<sip:10.0.0.12:5060;lr>".to_owned();
+    assert_eq!(addressed("ACK"), ("sip:1002@192.168.1.2:5060".into(), route.clone()));
+    assert_eq!(addressed("BYE"), ("sip:1002@192.168.1.2:5099".into(), route));
+    world.finish();
+}

@@ -108,6 +108,20 @@ fn who_is_trusted_says_who_calls() {
     world.finish();
 }
 
+/// RFC 3323 §4.1.1.3: a trusted peer that leaves From anonymous, and asserts who it is, asserts it to us.
+#[test]
+fn an_anonymous_from_stays_so_beside_an_assertion() {
+    let (world, [_, bob, carol, _]) = world();
+    carol.invite_with("1002", |request| {
+        request.headers.set(Name::From, "<sip:anonymous@anonymous.invalid>;tag=x");
+        request.headers.push(Name::PAssertedIdentity, "<tel:+4930>");
+    });
+    let seen = bob.last("INVITE").to_string();
+    assert!(seen.contains("<sip:anonymous@anonymous.invalid>") && !seen.contains("4930"), "{seen}");
+    bob.respond(486);
+    world.finish();
+}
+
 /// RFC 3323 §4.1, §5, RFC 3325 §7, §9.3: whoever wants it is known to trusted ones alone, however it says so.
 #[test]
 fn a_caller_who_hides_is_known_to_trusted_ones_alone() {

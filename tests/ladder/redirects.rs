@@ -2,9 +2,11 @@
 
 use dialtone_core::Cause;
 use dialtone_core::event::DialOutcome;
+use dialtone_core::media::Feed;
 use dialtone_signaling::message::Name;
 
 use super::support::{Phone, World};
+use super::transfers::{heard, relayed};
 
 fn four(world: &World) -> [Phone; 4] {
     ["1001", "1002", "1003", "1004"].map(|number| world.registered(number))
@@ -42,6 +44,25 @@ fn a_call_follows_a_phone_that_sends_it_elsewhere() {
     assert_eq!(cdr.legs[1].outcome, Some(DialOutcome::Redirected));
     assert_eq!(cdr.legs[1].redirected_to, ["1003"]);
     world.check("redirect");
+}
+
+/// RFC 3960 §3.1: whose stream was agreed for early media is not left in silence by what follows.
+#[test]
+fn who_heard_the_first_phone_hears_the_next_one() {
+    let world = World::new();
+    let [alice, bob, carol, _] = four(&world);
+    alice.invite("1002");
+    bob.progress();
+    assert!(relayed(&world));
+    redirect(&bob, 302, "<sip:1003@pbx.example>");
+    assert_eq!(heard(&world), Some(Feed::Nothing));
+    carol.ring();
+    assert_eq!(heard(&world), Some(Feed::Ringback));
+    carol.progress();
+    assert!(relayed(&world), "what the next phone plays is for the caller too");
+    carol.answer();
+    alice.ack();
+    ends(&world, &alice, &carol);
 }
 
 /// RFC 3261 §21.3.1 to §21.3.4: 300, 301, 302 and 305 are followed to what is ours by name or by address.

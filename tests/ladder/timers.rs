@@ -82,6 +82,40 @@ fn a_session_interval_that_is_too_small_is_422() {
     world.check("timer_422");
 }
 
+/// RFC 4028 §9: nobody raises the interval. Who does, and then falls silent, is found out by us all the same.
+#[test]
+fn an_interval_of_a_hundred_years_is_ours() {
+    let years = se("4294967295;refresher=uas");
+    let (world, alice, bob) = talking(&[], &[UPDATES, TIMER, years]);
+    world.advance(900_200);
+    alice.answer();
+    assert_eq!(bob.got("UPDATE").len(), 1);
+    bob.reply("UPDATE", 200, |response| {
+        response.headers.push(Name::SessionExpires, "4294967295;refresher=uas")
+    });
+    world.advance(900_200);
+    alice.answer();
+    assert_eq!(bob.got("UPDATE").len(), 2);
+    bob.reply("UPDATE", 481, |_| {});
+    assert!(!alice.in_call() && !bob.in_call());
+    world.finish();
+
+    let least = (Name::MinSe, "4294967295");
+    let (world, alice, bob) = talking(&[UPDATES, TIMER, se("4294967295;refresher=uac"), least], &[]);
+    assert_eq!(alice.header("200 OK", Name::SessionExpires), "4294967295;refresher=uac");
+    world.advance(900_200);
+    bob.answer();
+    assert_eq!(alice.got("UPDATE").len(), 1);
+    alice.reply("UPDATE", 422, |response| response.headers.push(Name::MinSe, "4294967295"));
+    assert!(alice.in_call() && bob.in_call(), "it is there, and we do not take its terms");
+    world.advance(434_000);
+    assert_eq!(alice.got("re-INVITE").len(), 1);
+    alice.answer();
+    bob.bye();
+    assert!(!alice.in_call());
+    world.finish();
+}
+
 /// RFC 4028 §7.3: a 422 is followed by the same INVITE with what the peer wants, and a bound.
 #[test]
 fn a_422_to_us_is_heeded() {
@@ -111,7 +145,8 @@ fn a_422_to_us_is_heeded() {
     world.finish();
 }
 
-/// RFC 4028 §10, RFC 3311 §5.1: who allows UPDATE is refreshed with it, at half the interval.
+/// RFC 4028 §7.4, §10, RFC 3311 §5.1: who allows UPDATE is refreshed with it, at half the interval, and asked for what
+/// was agreed.
 #[test]
 fn we_refresh_by_update() {
     let (world, alice, bob) =
@@ -120,7 +155,9 @@ fn we_refresh_by_update() {
     assert_eq!((alice.got("UPDATE").len(), bob.got("UPDATE").len()), (0, 0));
     world.advance(1000);
     assert_eq!((alice.got("UPDATE").len(), bob.got("UPDATE").len()), (1, 1));
-    assert_eq!(alice.header("UPDATE", Name::SessionExpires), "1800;refresher=uac");
+    for phone in [&alice, &bob] {
+        assert_eq!(phone.header("UPDATE", Name::SessionExpires), "600;refresher=uac");
+    }
     assert!(alice.last("UPDATE").body().is_empty());
     for phone in [&alice, &bob] {
         phone.reply("UPDATE", 200, |response| {

@@ -161,7 +161,7 @@ fn an_unreadable_body_is_told_what_can_be_read() {
 /// RFC 5621 §3.1: the offer of a call may stand among other parts.
 #[test]
 fn an_offer_among_parts_is_the_offer() {
-    for name in ["offer-among-parts", "offer-as-an-alternative"] {
+    for name in ["offer-among-parts", "offer-beside-a-location", "offer-as-an-alternative"] {
         let world = World::new();
         let bob = world.registered("1002");
         let phone = phone_of(&world, &case(name));

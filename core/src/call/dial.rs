@@ -22,6 +22,17 @@ use crate::negotiate::{self, GENERATED};
 use crate::site::{Extension, RingGroup, Ringback};
 use crate::time::Mono;
 
+/// What somebody hears who waits for a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Hearing {
+    /// Nothing of ours, or has no stream yet.
+    Nothing,
+    /// Our ringing tone.
+    Tone,
+    /// The early media of this branch.
+    Early(LegId),
+}
+
 /// What is known while branches ring.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Dialing {
@@ -29,8 +40,8 @@ pub(super) struct Dialing {
     pub(super) ringback: Ringback,
     /// Whether the caller has been told that somebody rings.
     pub(super) rang: bool,
-    /// The branch whose early media the caller hears.
-    pub(super) heard: Option<LegId>,
+    /// What whoever waits hears meanwhile.
+    pub(super) hearing: Hearing,
     /// The most telling cause that a branch gave.
     best: Cause,
     pub(super) redirects: Redirects,
@@ -49,7 +60,7 @@ impl Dialing {
 
     /// Whether the caller hears this branch.
     pub fn hears(&self, branch: LegId) -> bool {
-        self.heard == Some(branch)
+        self.hearing == Hearing::Early(branch)
     }
 }
 
@@ -90,7 +101,7 @@ impl Call {
             deadline: desk.now + timeout,
             ringback,
             rang: false,
-            heard: None,
+            hearing: Hearing::Nothing,
             best,
             redirects: Redirects::default(),
         });

@@ -1,6 +1,6 @@
 //! What the caller hears before somebody answers: a branch's early media, or our own ringing tone.
 
-use super::dial::tone_codec;
+use super::dial::{Hearing, tone_codec};
 use super::leg::{Answer, Leg};
 use super::{Call, Desk, State};
 use crate::description::{Description, Direction, Formats};
@@ -36,12 +36,15 @@ impl Call {
         if dialing.ringback == Ringback::Member
             && caller.local.is_none()
             && caller.pending.is_none()
-            && let Some(early) = early
-            && pass_early_media(desk, caller, branch, early, state)
+            && let Some(early) = &early
+            && pass_early_media(desk, caller, branch, early.clone(), state)
         {
             dialing.rang = state == LegState::Ringing;
-            dialing.heard = Some(leg);
+            dialing.hearing = Hearing::Early(leg);
             return;
+        }
+        if dialing.ringback == Ringback::Member && caller.local.is_some() {
+            dialing.sounds(desk, caller, branch, state, early.as_ref());
         }
         match dialing.ringback {
             Ringback::Tone if !dialing.rang => ring_with_tone(desk, caller),
@@ -64,11 +67,13 @@ impl Call {
     /// When it was this branch that the caller heard: it hears our ringing tone while others ring.
     pub(super) fn early_media_ended(&mut self, desk: &mut Desk<'_>, leg: LegId) {
         let State::Dialing(dialing) = &mut self.state else { return };
-        if dialing.heard.take_if(|heard| *heard == leg).is_none() {
+        if !dialing.hears(leg) {
             return;
         }
         let rings = self.branches.iter().any(|branch| branch.state == LegState::Ringing);
-        let feed = if rings { Feed::Ringback } else { Feed::Nothing };
+        let (hearing, feed) =
+            if rings { (Hearing::Tone, Feed::Ringback) } else { (Hearing::Nothing, Feed::Nothing) };
+        dialing.hearing = hearing;
         if let Some(caller) = &self.caller {
             caller.hears(desk, feed);
         }

@@ -1,7 +1,7 @@
 //! Branches ring for somebody who was answered before and waits for them: a transferee. It is not answered once
 //! more; it hears our ringing tone, or what a branch sends.
 
-use super::dial::Dialing;
+use super::dial::{Dialing, Hearing};
 use super::leg::{Answer, Leg};
 use super::{Call, Desk, State};
 use crate::description::Description;
@@ -15,8 +15,32 @@ use crate::site::Ringback;
 impl Dialing {
     /// The same for another caller, who has heard nothing of it.
     pub fn for_somebody_else(mut self, rings: bool) -> Self {
-        (self.rang, self.heard) = (rings, None);
+        self.rang = rings;
+        self.hearing = if rings { Hearing::Tone } else { Hearing::Nothing };
         self
+    }
+
+    /// Somebody whose stream is agreed hears what the branch sends, or that it rings (RFC 3960 §3.1).
+    pub(super) fn sounds(
+        &mut self,
+        desk: &mut Desk<'_>,
+        caller: &Leg,
+        branch: &mut Leg,
+        state: LegState,
+        early: Option<&Description>,
+    ) {
+        if let Hearing::Early(_) = self.hearing {
+            return;
+        }
+        if self.ringback == Ringback::Member
+            && let Some(early) = early
+            && hears_early_media(desk, caller, branch, early.clone())
+        {
+            self.hearing = Hearing::Early(branch.id);
+        } else if self.hearing == Hearing::Nothing && state == LegState::Ringing {
+            self.hearing = Hearing::Tone;
+            caller.hears(desk, Feed::Ringback);
+        }
     }
 }
 
@@ -36,14 +60,7 @@ impl Call {
         else {
             return;
         };
-        if let (Ringback::Member, None, Some(early)) = (dialing.ringback, dialing.heard, early)
-            && hears_early_media(desk, caller, branch, early)
-        {
-            (dialing.heard, dialing.rang) = (Some(leg), true);
-        } else if !dialing.rang && state == LegState::Ringing {
-            dialing.rang = true;
-            caller.hears(desk, Feed::Ringback);
-        }
+        dialing.sounds(desk, caller, branch, state, early.as_ref());
         if state == LegState::Ringing {
             self.say_progress(desk, TransferProgress::Ringing);
         }

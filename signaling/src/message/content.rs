@@ -11,9 +11,12 @@ use super::lines::Lines;
 use super::name::Name;
 use super::params::{Of, Params, only_params};
 use super::parse::header_line;
+use super::uri::unescape;
 
 /// Its name; only parts have one.
 const TRANSFER_ENCODING: &[u8] = b"Content-Transfer-Encoding";
+/// The header that says how others refer to a part (RFC 2392 §2, RFC 8262 §1).
+const CONTENT_ID: &[u8] = b"Content-ID";
 
 /// Why a body cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,8 +41,15 @@ struct Part {
     body: Bytes,
 }
 
-/// Parts that may still be looked at.
-struct Left(usize);
+/// What is looked for.
+struct Search<'a> {
+    /// The headers of the message, which may refer to parts of its body.
+    message: &'a Headers,
+    /// Its type, in lower case.
+    wanted: &'a str,
+    /// Parts that may still be looked at.
+    left: usize,
+}
 
 impl Headers {
     /// The content of type `wanted` (lower case) in the body that these headers describe; `None` when there is none
@@ -54,7 +64,7 @@ impl Headers {
         if !self.has(&Name::ContentType) {
             return Ok(Some(body.clone()));
         }
-        find(self, body, wanted, PARTS_DEPTH_MAX, &mut Left(PARTS_MAX))
+        Search { message: self, wanted, left: PARTS_MAX }.find(self, body, PARTS_DEPTH_MAX)
     }
 
     /// Whether the whole body is of type `wanted` (lower case), or says nothing of itself, so that [`Headers::content`]
@@ -87,12 +97,33 @@ impl Headers {
             || self.tokens(&Name::ContentEncoding).any(|name| !name.eq_ignore_ascii_case("identity"))
     }
 
-    /// Whether somebody who does not understand the body must not go on (RFC 3261 §20.11: by default).
-    fn is_required(&self) -> bool {
-        let Some(Labelled { kind, params }) = self.labelled(&Name::ContentDisposition) else { return true };
-        let handling = params.text("handling").unwrap_or_default();
-        // RFC 5621 §9.1: what is only referred to is nothing to whoever does not follow the reference.
-        kind != "by-reference" && !handling.eq_ignore_ascii_case("optional")
+    /// Whether somebody who does not understand the body must not go on (RFC 3261 §20.11: by default). What is only
+    /// referred to is nothing to whoever does not follow the reference (RFC 5621 §9.1), also where it does not say so
+    /// itself, as a location (RFC 6442 §4.1); `message` has the headers that may refer to it.
+    fn is_required(&self, message: &Headers) -> bool {
+        let disposition = self.labelled(&Name::ContentDisposition);
+        let handling = disposition.as_ref().and_then(|found| found.params.text("handling"));
+        match handling {
+            Some(handling) if handling.eq_ignore_ascii_case("optional") => false,
+            _ if disposition.as_ref().is_some_and(|found| found.kind == "by-reference") => false,
+            Some(handling) if handling.eq_ignore_ascii_case("required") => true,
+            Some(_) | None => {
+                let id = self.text(&Name::from_bytes(CONTENT_ID)).unwrap_or_default();
+                let id = id.strip_prefix('<').and_then(|id| id.strip_suffix('>'));
+                !id.is_some_and(|id| message.refer_to(id))
+            }
+        }
+    }
+
+    /// Whether one of these headers has the URL (RFC 2392 §2) of the part that has this identifier.
+    fn refer_to(&self, id: &str) -> bool {
+        let names = |url: &str| {
+            let end = url.find(|c: char| c.is_ascii_whitespace() || ">\",;".contains(c)).unwrap_or(url.len());
+            url.get(..end).is_some_and(|url| unescape(url) == id)
+        };
+        self.iter()
+            .filter_map(|header| std::str::from_utf8(&header.value).ok())
+            .any(|value| value.split("cid:").skip(1).any(names))
     }
 
     /// RFC 3959: a description of early media is not that of the session.
@@ -107,78 +138,66 @@ fn describes(name: &Name) -> bool {
         || matches!(name, Name::Other(other) if other.as_bytes().eq_ignore_ascii_case(TRANSFER_ENCODING))
 }
 
-fn find(
-    headers: &Headers,
-    body: &Bytes,
-    wanted: &str,
-    depth: usize,
-    left: &mut Left,
-) -> Result<Option<Bytes>, ContentError> {
-    let found = match headers.labelled(&Name::ContentType) {
-        Some(Labelled { kind, .. }) if kind == wanted && !headers.is_encoded() && headers.is_of_session() => {
-            return Ok(Some(body.clone()));
+impl Search<'_> {
+    fn find(&mut self, headers: &Headers, body: &Bytes, depth: usize) -> Result<Option<Bytes>, ContentError> {
+        let found = match headers.labelled(&Name::ContentType) {
+            Some(Labelled { kind, .. })
+                if kind == self.wanted && !headers.is_encoded() && headers.is_of_session() =>
+            {
+                return Ok(Some(body.clone()));
+            }
+            Some(Labelled { kind, params }) if kind.starts_with("multipart/") && !headers.is_encoded() => {
+                let boundary = params.text("boundary").filter(|text| !text.is_empty());
+                let boundary = boundary.ok_or(ContentError::Malformed)?;
+                let depth = depth.checked_sub(1).ok_or(ContentError::Malformed)?;
+                let parts = parts(body, &boundary, &mut self.left)?;
+                match kind.as_str() {
+                    "multipart/alternative" => self.find_last(&parts, depth),
+                    // RFC 2046 §5.1.7: what is not known is treated as mixed.
+                    _ => self.find_first(&parts, depth),
+                }
+            }
+            Some(_) | None => Err(ContentError::Unsupported),
+        };
+        match found {
+            Err(ContentError::Unsupported) if !headers.is_required(self.message) => Ok(None),
+            found => found,
         }
-        Some(Labelled { kind, params }) if kind.starts_with("multipart/") && !headers.is_encoded() => {
-            let boundary = params.text("boundary").filter(|text| !text.is_empty());
-            let boundary = boundary.ok_or(ContentError::Malformed)?;
-            let depth = depth.checked_sub(1).ok_or(ContentError::Malformed)?;
-            let parts = parts(body, &boundary, left)?;
-            match kind.as_str() {
-                "multipart/alternative" => find_last(&parts, wanted, depth, left),
-                // RFC 2046 §5.1.7: what is not known is treated as mixed.
-                _ => find_first(&parts, wanted, depth, left),
+    }
+
+    /// The first that is wanted; every other must be dispensable.
+    fn find_first(&mut self, parts: &[Part], depth: usize) -> Result<Option<Bytes>, ContentError> {
+        let mut first = None;
+        for part in parts {
+            let found = self.find(&part.headers, &part.body, depth)?;
+            first = first.or(found);
+        }
+        Ok(first)
+    }
+
+    /// RFC 2046 §5.1.4: the last that is understood is the best, and the others do not matter.
+    fn find_last(&mut self, parts: &[Part], depth: usize) -> Result<Option<Bytes>, ContentError> {
+        let mut last = Err(ContentError::Unsupported);
+        for part in parts {
+            match self.find(&part.headers, &part.body, depth) {
+                Ok(found @ Some(_)) => last = Ok(found),
+                Ok(None) | Err(ContentError::Unsupported) => {}
+                Err(malformed @ ContentError::Malformed) => return Err(malformed),
             }
         }
-        Some(_) | None => Err(ContentError::Unsupported),
-    };
-    match found {
-        Err(ContentError::Unsupported) if !headers.is_required() => Ok(None),
-        found => found,
+        last
     }
-}
-
-/// The first that is wanted; every other must be dispensable.
-fn find_first(
-    parts: &[Part],
-    wanted: &str,
-    depth: usize,
-    left: &mut Left,
-) -> Result<Option<Bytes>, ContentError> {
-    let mut first = None;
-    for part in parts {
-        let found = find(&part.headers, &part.body, wanted, depth, left)?;
-        first = first.or(found);
-    }
-    Ok(first)
-}
-
-/// RFC 2046 §5.1.4: the last that is understood is the best, and the others do not matter.
-fn find_last(
-    parts: &[Part],
-    wanted: &str,
-    depth: usize,
-    left: &mut Left,
-) -> Result<Option<Bytes>, ContentError> {
-    let mut last = Err(ContentError::Unsupported);
-    for part in parts {
-        match find(&part.headers, &part.body, wanted, depth, left) {
-            Ok(found @ Some(_)) => last = Ok(found),
-            Ok(None) | Err(ContentError::Unsupported) => {}
-            Err(malformed @ ContentError::Malformed) => return Err(malformed),
-        }
-    }
-    last
 }
 
 /// What stands between the boundaries. What is before the first and after the last is for nobody.
-fn parts(body: &Bytes, boundary: &str, left: &mut Left) -> Result<Vec<Part>, ContentError> {
+fn parts(body: &Bytes, boundary: &str, left: &mut usize) -> Result<Vec<Part>, ContentError> {
     let (mut parts, mut begun, mut at) = (Vec::new(), None, 0);
     for line in body.split_inclusive(|byte| *byte == b'\n') {
         let start = at;
         at += line.len();
         let Some(last) = delimiter(line, boundary) else { continue };
         if let Some(begun) = begun.replace(at) {
-            left.0 = left.0.checked_sub(1).ok_or(ContentError::Malformed)?;
+            *left = left.checked_sub(1).ok_or(ContentError::Malformed)?;
             parts.push(part(body, begun, start).ok_or(ContentError::Malformed)?);
         }
         if last {

@@ -24,7 +24,7 @@ pub(crate) use self::changes::Changes;
 pub use self::gruu::GruuKey;
 pub use self::policy::{ContactPolicy, ExpiryPolicy, Nat, ReachPolicy};
 pub(crate) use self::probes::Probes;
-use crate::message::{Name, RawUri, Response, Uri};
+use crate::message::{Host, Name, NameAddr, RawUri, Response, Uri};
 use crate::transaction::TxId;
 use crate::wire::FlowId;
 
@@ -118,6 +118,20 @@ impl Registrar {
     /// The extension and the device that a GRUU of ours leads to (RFC 5627 §3.2); `None` when it leads nowhere.
     pub fn gruu(&self, uri: &Uri) -> Option<(Number, String)> {
         self.gruus.resolve(uri, |endpoint| self.current(endpoint))
+    }
+
+    /// Where a device is registered of which this is a GRUU of ours: its newest contact behind this proxy, or its
+    /// newest.
+    pub(crate) fn behind(&self, gruu: &Uri, nearest: &Host) -> Option<RawUri> {
+        let (endpoint, device) = self.gruu(gruu)?;
+        let is_behind = |binding: &Binding| {
+            let first = binding.routes.first().and_then(|first| NameAddr::parse(first).ok());
+            first.is_some_and(|first| first.uri.host == *nearest)
+        };
+        let is_it = |binding: &&Binding| binding.device().is_some_and(|found| found == device);
+        let of_it = || self.current(&endpoint).iter().rev().filter(is_it);
+        let found = of_it().find(|binding| is_behind(binding)).or_else(|| of_it().next())?;
+        found.uri.parse().ok().map(|uri| RawUri::from(&*uri.as_target()))
     }
 
     /// Forgets these contacts of an account.

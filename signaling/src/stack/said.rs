@@ -126,7 +126,7 @@ impl Stack {
             Answerer::New => {
                 let ended = {
                     let (identity, tokens) = (&self.config.identity, &mut self.tokens);
-                    end_unwanted(&invite, response, path, &self.ways, identity, tokens)
+                    end_unwanted(&invite, response, path, &self.ways, &self.registrar, identity, tokens)
                 };
                 let Some((path, ack, bye)) = ended else { return };
                 self.tx.acknowledged(tx, &tag, path, ack.to_bytes());

@@ -52,7 +52,8 @@ pub(crate) fn caller(invite: &Request, account: &str, name: &str, trusted: bool)
     let hidden = matches!(&from.uri.host, Host::Domain(host) if host.eq_ignore_ascii_case(NOWHERE));
     let private = hidden || is_private(&invite.headers);
     if trusted && let Some(party) = asserted(&invite.headers) {
-        return Some(party);
+        // Who is not named in From is not named to others by us, whatever else they say (RFC 3323 §4.1.1.3).
+        return Some(Party { private: party.private || hidden, ..party });
     }
     if hidden || from.uri.user_decoded().as_deref() == Some(account) {
         return Some(Party { number: account.to_owned(), name: name.to_owned(), private });

@@ -12,6 +12,7 @@ use crate::message::{
     CSeq, HeaderError, Host, MAX_FORWARDS, Method, Name, NameAddr, Print, RawUri, Request, Response, Scheme,
     Uri, Value, push_number, tagged,
 };
+use crate::registrar::Registrar;
 use crate::stack::Ways;
 use crate::transaction::Course;
 use crate::wire::{FlowId, Path, Transport};
@@ -28,6 +29,8 @@ pub(crate) struct Dialog {
     remote: Bytes,
     /// Where requests are addressed to.
     pub target: RawUri,
+    /// Where the device is registered of which the target is the GRUU, if that is ours and there are proxies before it.
+    device: Option<RawUri>,
     routes: Vec<NameAddr>,
     pub local_cseq: u32,
     remote_cseq: Option<u32>,
@@ -58,6 +61,7 @@ impl Dialog {
             path: if at_source { path } else { next_hop(&target, &routes, path) },
             at_source,
             target: RawUri::from(&*target),
+            device: None,
             routes,
             local_cseq: 0,
             remote_cseq: Some(invite.cseq()?.number),
@@ -85,6 +89,7 @@ impl Dialog {
             path: if at_source { path } else { next_hop(&target, &routes, path) },
             at_source,
             target: RawUri::from(&*target),
+            device: None,
             routes,
             local_cseq: invite.cseq()?.number,
             remote_cseq: None,
@@ -105,7 +110,8 @@ impl Dialog {
     fn with_cseq(&self, method: Method, cseq: u32, identity: &Identity, tokens: &mut Tokens) -> Request {
         let routes = self.routes.iter().map(Print::printed).collect();
         let nearest = self.routes.first().map(|first| &first.uri);
-        let (uri, routes) = addressed(self.target.clone(), routes, nearest);
+        let target = self.device.as_ref().unwrap_or(&self.target);
+        let (uri, routes) = addressed(target.clone(), routes, nearest);
         let cseq = CSeq { number: cseq, method: method.clone() };
         let mut request = Request::new(method, uri);
         request.headers.push(Name::Via, identity.via(self.path, &tokens.branch()));
@@ -138,6 +144,7 @@ impl Dialog {
             let target = contact.uri.as_target();
             self.path = if self.at_source { way } else { next_hop(&target, &self.routes, way) };
             self.target = RawUri::from(&*target);
+            self.device = None;
         }
     }
 
@@ -150,11 +157,18 @@ impl Dialog {
     }
 
     /// Looks whether the way still stands; before each request of ours.
-    pub fn look_for(&mut self, ways: &Ways) {
+    pub fn look_for(&mut self, ways: &Ways, identity: &Identity, registrar: &Registrar) {
         // Behind a route it is the next proxy's connection, and the target's address says nothing of it; nor does that
         // of who is behind a translator.
-        if self.routes.is_empty() && !self.at_source {
-            self.path = ways.still(self.path, &self.target);
+        match self.routes.first() {
+            None if self.at_source => {}
+            None => self.path = ways.still(self.path, &self.target),
+            // RFC 5627 §6.1: proxies would ask us where a GRUU of ours leads, as nobody else knows.
+            Some(nearest) => {
+                let target = self.target.parse().ok();
+                let gruu = target.filter(|target| target.params.has("gr") && identity.is_ours(target));
+                self.device = gruu.and_then(|gruu| registrar.behind(&gruu, &nearest.uri.host));
+            }
         }
     }
 

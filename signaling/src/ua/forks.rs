@@ -10,6 +10,7 @@ use super::identity::Identity;
 use super::reliable::Receiver;
 use super::tokens::Tokens;
 use crate::message::{Method, Name, Request, Response};
+use crate::registrar::Registrar;
 use crate::stack::Ways;
 use crate::transaction::TxId;
 use crate::wire::Path;
@@ -77,11 +78,12 @@ pub(crate) fn end_unwanted(
     response: &Response,
     path: Path,
     ways: &Ways,
+    registrar: &Registrar,
     identity: &Identity,
     tokens: &mut Tokens,
 ) -> Option<(Path, Request, Request)> {
     let mut dialog = Dialog::uac(invite, response, path, false).ok()?;
-    dialog.look_for(ways);
+    dialog.look_for(ways, identity, registrar);
     let ack = dialog.ack(dialog.local_cseq, identity, tokens);
     dialog.skip(FORGOTTEN);
     let mut bye = dialog.request(Method::Bye, identity, tokens);
@@ -102,7 +104,7 @@ pub(crate) fn end_fork(
     let mut fork = early.unwrap_or(dialog).clone();
     let Ok(remote) = response.headers.to() else { return };
     fork.retarget(remote, response.headers.contact().ok());
-    fork.look_for(desk.ways);
+    desk.look_for(&mut fork);
     let ack = fork.ack(response.cseq().map_or(1, |cseq| cseq.number), desk.identity, desk.tokens);
     desk.tx.acknowledged(invite, &fork.remote_tag, fork.path, ack.to_bytes());
     desk.transmit(fork.path, ack.to_bytes(), Some(owner));

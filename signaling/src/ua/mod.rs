@@ -40,6 +40,7 @@ pub(crate) use self::timers::Ask;
 pub use self::tokens::Tokens;
 pub(crate) use self::within::{bad_event, is_bad_event};
 use crate::message::Response;
+use crate::registrar::Registrar;
 use crate::stack::{Ended, SipOutput, Ways};
 use crate::transaction::{Transactions, TxId, TxOutput};
 use crate::wire::{Opens, Path, Ticket, Transmit};
@@ -52,6 +53,7 @@ pub(crate) struct Desk<'a> {
     pub tokens: &'a mut Tokens,
     pub tx: &'a mut Transactions,
     pub ways: &'a Ways,
+    pub registrar: &'a Registrar,
     pub ended: &'a mut Ended,
     /// Keys that came in INFO requests.
     pub info_keys: &'a mut u64,
@@ -63,6 +65,11 @@ impl Desk<'_> {
     /// Answers a request.
     pub fn respond(&mut self, tx: TxId, response: &Response) {
         self.tx.respond(self.now.mono, tx, response, self.tx_out);
+    }
+
+    /// Looks whether the way of a dialog still stands; before each request of ours.
+    pub fn look_for(&self, dialog: &mut Dialog) {
+        dialog.look_for(self.ways, self.identity, self.registrar);
     }
 
     /// A dialog has ended; what still comes of it for a while is no mistake.

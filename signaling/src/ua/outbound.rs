@@ -263,7 +263,7 @@ impl Leg {
             if fork.receiver.hear(rseq) == Heard::Ignored {
                 return;
             }
-            fork.dialog.look_for(desk.ways);
+            desk.look_for(&mut fork.dialog);
             let mut prack = fork.dialog.request(Method::Prack, desk.identity, desk.tokens);
             let cseq = response.cseq().map_or(1, |cseq| cseq.number);
             prack.headers.push(Name::RAck, format!("{rseq} {cseq} INVITE"));

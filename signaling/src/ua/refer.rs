@@ -178,7 +178,7 @@ impl Leg {
             (State::Up(session), None) => &mut session.dialog,
             (State::Offered(_) | State::Calling(_) | State::Gone, None) => return,
         };
-        dialog.look_for(desk.ways);
+        desk.look_for(dialog);
         let mut notify = dialog.request(Method::Notify, desk.identity, desk.tokens);
         let (path, course) = (dialog.path, dialog.course(desk.ways, desk.identity));
         let left = subscription.until.since(desk.now.mono).as_secs();

@@ -84,7 +84,7 @@ impl Session {
     }
 
     pub fn acknowledge(&mut self, desk: &mut Desk<'_>, leg: LegId, invite: TxId, cseq: u32) {
-        self.dialog.look_for(desk.ways);
+        desk.look_for(&mut self.dialog);
         let bytes = self.dialog.ack(cseq, desk.identity, desk.tokens).to_bytes();
         desk.tx.acknowledged(invite, &self.dialog.remote_tag, self.dialog.path, bytes.clone());
         desk.transmit(self.dialog.path, bytes, Some(leg));
@@ -154,7 +154,7 @@ impl Leg {
         }
         self.exchange.stop(desk);
         let State::Up(mut session) = std::mem::replace(&mut self.state, State::Gone) else { return };
-        session.dialog.look_for(desk.ways);
+        desk.look_for(&mut session.dialog);
         let mut bye = session.dialog.request(Method::Bye, desk.identity, desk.tokens);
         bye.headers.push(Name::Reason, reason_value(cause));
         let course = session.dialog.course(desk.ways, desk.identity);

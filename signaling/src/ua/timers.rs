@@ -37,6 +37,9 @@ impl Refresher {
 /// How long before its end a session is ended at the latest (RFC 4028 §10).
 const MARGIN: Duration = Duration::from_secs(32);
 
+/// The longest interval that we agree to: with a longer one nobody would find out that a peer is gone.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// How long a refresh waits when another request is under way.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -84,9 +87,10 @@ impl Ask {
     }
 
     /// A 422: the peer wants no less than it says (RFC 4028 §7.3). False when it does not say more than we
-    /// asked for.
+    /// asked for, or more than [`LONGEST`].
     pub fn raise(&mut self, headers: &Headers) -> bool {
-        let Some(least) = min_se(headers).filter(|least| *least > self.min_se) else { return false };
+        let raises = |least: &Duration| *least > self.min_se && *least <= LONGEST;
+        let Some(least) = min_se(headers).filter(raises) else { return false };
         self.min_se = least;
         self.interval = self.interval.max(least);
         true
@@ -193,6 +197,10 @@ impl SessionTimer {
     }
 
     fn restart(&mut self, now: Mono, interval: Duration, we_refresh: bool, kept: bool) {
+        // RFC 4028 §9: nobody may raise what was asked for. Who does it without measure is looked for by us.
+        let boundless = interval > LONGEST;
+        let interval = if boundless { self.ask.interval } else { interval };
+        let we_refresh = we_refresh || boundless;
         // An interval that nobody may ask for would make us send without end.
         let interval = interval.max(Duration::from_secs(30));
         self.interval = interval;
@@ -227,10 +235,12 @@ impl SessionTimer {
         self.ask.raise(headers)
     }
 
-    /// Puts what we ask for into a request (RFC 4028 §7.4): who refreshed goes on to do it.
+    /// Puts what we ask for into a request (RFC 4028 §7.4): the interval that was agreed, unless nobody may ask for
+    /// one that short, and who refreshed goes on to do it.
     pub fn write(&self, headers: &mut Headers) {
         let refresher = if self.we_refresh { Refresher::Uac } else { Refresher::Uas };
-        self.ask.write(Some(refresher), headers);
+        let interval = self.interval.max(self.ask.min_se);
+        Ask { interval, ..self.ask }.write(Some(refresher), headers);
     }
 
     /// Takes a due refresh.

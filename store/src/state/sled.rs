@@ -4,6 +4,9 @@
 //! power cut, what it had acknowledged is gone or the files no longer open. So a commit is sled's flush
 //! followed by an `fsync` of the file `db` in its folder.
 //!
+//! After a failure sled answers with that failure for ever, so the next change opens the folder anew: it has what was
+//! committed, and whoever wrote the rest was told of the failure.
+//!
 //! What is in here can be rebuilt, so a store that does not open is moved aside, loudly, and an empty one
 //! takes its place: phones register again within the hour, and until then nobody waits for a repair.
 
@@ -23,6 +26,11 @@ const CACHE_BYTES: u64 = 32 << 20;
 /// A store on disk.
 pub struct SledStore {
     folder: PathBuf,
+    /// `None` after a failure, until it is opened again.
+    open: Option<Open>,
+}
+
+struct Open {
     db: ::sled::Db,
     trees: HashMap<String, ::sled::Tree>,
     /// The file that holds everything, for `fsync`.
@@ -60,6 +68,30 @@ impl SledStore {
     }
 
     fn try_open(folder: &Path) -> Result<Self, StateError> {
+        Ok(Self { folder: folder.into(), open: Some(Open::new(folder)?) })
+    }
+
+    /// Does something with the store, opened anew after a failure.
+    fn with<T>(
+        &mut self,
+        act: impl FnOnce(&mut Open, &Path) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => self.open.insert(Open::new(&self.folder)?),
+        };
+        let done = act(open, &self.folder);
+        if done.is_err() {
+            let failed = self.open.take();
+            // What sled does at its end may fail as what went before did.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(failed)));
+        }
+        done
+    }
+}
+
+impl Open {
+    fn new(folder: &Path) -> Result<Self, StateError> {
         let config = ::sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         // A damaged file makes sled return an error or panic, as it comes.
         let db = catch_unwind(AssertUnwindSafe(|| config.open()))
@@ -67,48 +99,56 @@ impl SledStore {
             .map_err(|error| opening_failed(folder, error))?;
         let io = |error| StateError::Io(folder.to_path_buf(), error);
         let file = File::open(folder.join("db")).map_err(io)?;
-        let mut store = Self { folder: folder.into(), db, trees: HashMap::new(), file };
-        store.commit()?;
+        let mut open = Self { db, trees: HashMap::new(), file };
+        open.commit(folder)?;
         // The names `db` and `conf`, and the folder's own, must survive as well.
         sync_folder(folder).map_err(io)?;
         if let Some(parent) = folder.parent() {
             sync_folder(parent).map_err(io)?;
         }
-        Ok(store)
+        Ok(open)
     }
 
-    fn tree(&mut self, name: &str) -> Result<&::sled::Tree, StateError> {
+    fn tree(&mut self, folder: &Path, name: &str) -> Result<&::sled::Tree, StateError> {
         if !self.trees.contains_key(name) {
-            let tree = guard(&self.folder, || self.db.open_tree(name))?;
+            let tree = guard(folder, || self.db.open_tree(name))?;
             self.trees.insert(name.into(), tree);
         }
-        self.trees.get(name).ok_or_else(|| StateError::Store(self.folder.clone(), "no such tree".into()))
+        self.trees.get(name).ok_or_else(|| StateError::Store(folder.into(), "no such tree".into()))
+    }
+
+    fn commit(&mut self, folder: &Path) -> Result<(), StateError> {
+        guard(folder, || self.db.flush())?;
+        self.file.sync_all().map_err(|error| StateError::Io(folder.into(), error))
     }
 }
 
 impl StateStore for SledStore {
     fn put(&mut self, tree: &str, key: &[u8], value: &[u8]) -> Result<(), StateError> {
-        let folder = self.folder.clone();
-        let tree = self.tree(tree)?;
-        guard(&folder, || tree.insert(key, value)).map(drop)
+        self.with(|open, folder| {
+            let tree = open.tree(folder, tree)?;
+            guard(folder, || tree.insert(key, value)).map(drop)
+        })
     }
 
     fn remove(&mut self, tree: &str, key: &[u8]) -> Result<(), StateError> {
-        let folder = self.folder.clone();
-        let tree = self.tree(tree)?;
-        guard(&folder, || tree.remove(key)).map(drop)
+        self.with(|open, folder| {
+            let tree = open.tree(folder, tree)?;
+            guard(folder, || tree.remove(key)).map(drop)
+        })
     }
 
     fn scan(&self, tree: &str, prefix: &[u8]) -> Result<Vec<Pair>, StateError> {
+        let failed = || StateError::Store(self.folder.clone(), "it failed before".into());
+        let open = self.open.as_ref().ok_or_else(failed)?;
         guard(&self.folder, || {
-            let pairs = self.db.open_tree(tree)?.scan_prefix(prefix);
+            let pairs = open.db.open_tree(tree)?.scan_prefix(prefix);
             pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
         })
     }
 
     fn commit(&mut self) -> Result<(), StateError> {
-        guard(&self.folder, || self.db.flush())?;
-        self.file.sync_all().map_err(|error| StateError::Io(self.folder.clone(), error))
+        self.with(|open, folder| open.commit(folder))
     }
 }
 

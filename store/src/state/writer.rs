@@ -1,5 +1,6 @@
 //! The thread that writes live state, so that the control thread never waits for a disk.
 
+use std::collections::HashMap;
 use std::io;
 
 use super::{Batch, Change, StateError, StateStore};
@@ -20,14 +21,19 @@ impl StateWriter {
         queue: usize,
         notify: impl FnMut(Notice) + Send + 'static,
     ) -> io::Result<Self> {
+        let mut owed = Owed::default();
         let queue = Queue::spawn(
             "state",
             queue,
-            move |group: &[Item<Vec<Change>>], counters| match write(&mut store, group) {
-                Ok(()) => true,
+            move |group: &[Item<Vec<Change>>], counters| match write(&mut store, &owed, group) {
+                Ok(()) => {
+                    owed.0.clear();
+                    true
+                }
                 Err(error) => {
                     counters.failed();
                     tracing::error!(%error, batches = group.len(), "live state could not be written");
+                    owed.keep(group);
                     false
                 }
             },
@@ -47,8 +53,27 @@ impl StateWriter {
     }
 }
 
-fn write(store: &mut impl StateStore, group: &[Item<Vec<Change>>]) -> Result<(), StateError> {
-    for change in group.iter().flat_map(|item| &item.what) {
+/// Most changes that are kept for later.
+const OWED_MAX: usize = 65_536;
+
+/// The last change of each key that nobody waited for and that could not be written: whoever waited was told, but
+/// nobody would ever write these again. They go with the next group.
+#[derive(Default)]
+struct Owed(HashMap<(&'static str, Vec<u8>), Change>);
+
+impl Owed {
+    fn keep(&mut self, group: &[Item<Vec<Change>>]) {
+        for change in group.iter().filter(|item| item.notify.is_none()).flat_map(|item| &item.what) {
+            let (Change::Put { tree, key, .. } | Change::Remove { tree, key }) = change;
+            if self.0.len() < OWED_MAX || self.0.contains_key(&(*tree, key.clone())) {
+                self.0.insert((*tree, key.clone()), change.clone());
+            }
+        }
+    }
+}
+
+fn write(store: &mut impl StateStore, owed: &Owed, group: &[Item<Vec<Change>>]) -> Result<(), StateError> {
+    for change in owed.0.values().chain(group.iter().flat_map(|item| &item.what)) {
         match change {
             Change::Put { tree, key, value } => store.put(tree, key, value)?,
             Change::Remove { tree, key } => store.remove(tree, key)?,
@@ -93,7 +118,11 @@ mod tests {
             self.commits.send(self.store.scan("t", b"")?).unwrap();
             match self.results.recv() {
                 Ok(true) => self.store.commit(),
-                _ => Err(StateError::Store("nowhere".into(), "told to fail".into())),
+                Ok(false) => {
+                    self.store = MemoryStore::default();
+                    Err(StateError::Store("nowhere".into(), "told to fail".into()))
+                }
+                Err(_) => Err(StateError::Store("nowhere".into(), "told to fail".into())),
             }
         }
     }
@@ -145,6 +174,20 @@ mod tests {
         rig.results.send(true).unwrap();
         assert_eq!(rig.notices.recv().unwrap(), Notice::Persisted { seq: 2 });
         assert_eq!(rig.writer.counters().failures, 1);
+    }
+
+    /// What nobody waits for would be forgotten: it is written with what comes next.
+    #[test]
+    fn what_nobody_waits_for_is_tried_again() {
+        let rig = rig(8);
+        rig.writer.submit(put("a", None)).unwrap();
+        assert_eq!(rig.commits.recv().unwrap().len(), 1);
+        // Nothing of it is there any more, as after a failure of sled.
+        rig.results.send(false).unwrap();
+        rig.writer.submit(put("b", Some(1))).unwrap();
+        assert_eq!(rig.commits.recv().unwrap().len(), 2);
+        rig.results.send(true).unwrap();
+        assert_eq!(rig.notices.recv().unwrap(), Notice::Persisted { seq: 1 });
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub struct Phone {
     pub host: &'static str,
     pub registrar: &'static str,
     pub password: String,
+    /// The proxy that it sends everything to; the server itself when there is none.
+    pub proxy: Option<&'static str>,
+    /// A second connection to the server (RFC 5626).
+    pub second: Option<Transport>,
 }
 
 /// A phone that runs and is registered.
@@ -91,7 +95,21 @@ impl Phone {
         let (transport, voice, answers) = (Transport::Udp, Voice::Pcmu, Answers::WhenTold);
         let (host, registrar) = ("127.0.0.1", "127.0.0.1");
         let (says, password) = (tone(voice, hz), format!("dialtone-{number}"));
-        Phone { number, port, transport, voice, answers, says, trusts: None, host, registrar, password }
+        let (trusts, proxy, second) = (None, None, None);
+        Phone {
+            number,
+            port,
+            transport,
+            voice,
+            answers,
+            says,
+            trusts,
+            host,
+            registrar,
+            password,
+            proxy,
+            second,
+        }
     }
 
     /// Believes this certificate and no other.
@@ -102,6 +120,21 @@ impl Phone {
     /// With an address of its own, and the server at another; with a password that is no sample.
     pub fn at(self, host: &'static str, registrar: &'static str, password: &str) -> Phone {
         Phone { host, registrar, password: password.into(), ..self }
+    }
+
+    /// On `[::1]`, where it finds the server too.
+    pub fn ipv6(self) -> Phone {
+        Phone { host: "::1", registrar: "[::1]", ..self }
+    }
+
+    /// Behind a proxy.
+    pub fn behind(self, proxy: &'static str) -> Phone {
+        Phone { proxy: Some(proxy), ..self }
+    }
+
+    /// With a second connection, over another transport.
+    pub fn and_over(self, transport: Transport) -> Phone {
+        Phone { second: Some(transport), ..self }
     }
 
     /// Picks up by itself.
@@ -140,7 +173,7 @@ impl Phone {
         fs::create_dir_all(&recordings).unwrap();
         self.says.write(&folder.join("says.wav"), self.voice.channels());
         let mut config = self.config(&folder.to_string_lossy());
-        if self.transport == Transport::Tls {
+        if [Some(self.transport), self.second].contains(&Some(Transport::Tls)) {
             // Whom to believe; this version may or may not look.
             let trusted = self.trusts.clone().unwrap_or_else(|| server.certificate());
             config.push_str(&format!("sip_cafile {}\n", trusted.display()));
@@ -148,7 +181,8 @@ impl Phone {
         fs::write(folder.join("config"), config).unwrap();
         fs::write(folder.join("accounts"), self.account()).unwrap();
 
-        let registered = server.metric("dialtone_sip_bindings") + 1.0;
+        let connections = if self.second.is_some() { 2.0 } else { 1.0 };
+        let registered = server.metric("dialtone_sip_bindings") + connections;
         let log = lab.fresh(&format!("baresip-{}", self.number), "log");
         let address = SocketAddr::from(([127, 0, 0, 1], self.port + 1000));
         let (process, control) = there(&|| {
@@ -168,8 +202,9 @@ impl Phone {
         let (rate, channels, port, host) = (self.voice.rate(), self.voice.channels(), self.port, self.host);
         let (control, rtp) = (port + 1000, port + 20_000);
         let rtp_end = rtp + 9;
+        let listen = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         format!(
-            "sip_listen {host}:{port}\n\
+            "sip_listen {listen}\n\
              call_local_timeout 120\n\
              call_max_calls 4\n\
              audio_player aufile,{folder}/plays.wav\n\
@@ -200,19 +235,31 @@ impl Phone {
 
     fn account(&self) -> String {
         let Phone { number, registrar, password, .. } = self;
-        let transport = match self.transport {
-            Transport::Udp => "5060;transport=udp",
-            Transport::Tcp => "5060;transport=tcp",
-            Transport::Tls => "5061;transport=tls",
+        let first = outbound(self.proxy.unwrap_or(registrar), self.transport);
+        // Of SIP outbound it takes the word "path" too.
+        let more = match (self.second, self.proxy) {
+            (Some(second), _) => format!("outbound2=\"{}\";sipnat=outbound;", outbound(registrar, second)),
+            (None, Some(_)) => "sipnat=outbound;".into(),
+            (None, None) => String::new(),
         };
         let answers = if self.answers == Answers::AtOnce { "auto" } else { "manual" };
         let codec = self.voice.name();
         format!(
             "<sip:{number}@{registrar}>;auth_user={number};auth_pass={password};\
-             outbound=\"sip:{registrar}:{transport}\";regint=300;\
+             outbound=\"{first}\";{more}regint=300;\
              answermode={answers};audio_codecs={codec}\n"
         )
     }
+}
+
+/// Where requests go.
+fn outbound(host: &str, transport: Transport) -> String {
+    let transport = match transport {
+        Transport::Udp => "5060;transport=udp",
+        Transport::Tcp => "5060;transport=tcp",
+        Transport::Tls => "5061;transport=tls",
+    };
+    format!("sip:{host}:{transport}")
 }
 
 fn tone(voice: Voice, hz: f64) -> Sound {

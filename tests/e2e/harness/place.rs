@@ -60,15 +60,20 @@ impl Place {
     pub fn route(&self, rules: &str) {
         self.enter(|| {
             fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-            let mut nft =
-                Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap_or_else(|error| {
-                    panic!("nft does not start ({error}): install the Debian package nftables")
-                });
-            nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-            let status = nft.wait().unwrap();
-            assert!(status.success(), "nft: {status}: {rules}");
+            nft(rules);
         });
     }
+}
+
+/// Puts rules of nftables in force, in the network that this thread is in.
+pub fn nft(rules: &str) {
+    let mut nft =
+        Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap_or_else(|error| {
+            panic!("nft does not start ({error}): install the Debian package nftables")
+        });
+    nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+    let status = nft.wait().unwrap();
+    assert!(status.success(), "nft: {status}: {rules}");
 }
 
 /// Sends what has no other way to a router, from the network that this thread is in.

@@ -81,6 +81,11 @@ impl Flow {
         )
     }
 
+    /// Our port of the connection.
+    pub fn port(&self) -> u16 {
+        self.stream.local_addr().unwrap().port()
+    }
+
     /// Breaks the connection without a word.
     pub fn kill(self) {
         self.stream.shutdown(Shutdown::Both).unwrap();

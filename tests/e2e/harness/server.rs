@@ -103,6 +103,16 @@ impl<'l> Server<'l> {
         self.process.signal(libc::SIGKILL);
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: libc::c_int) {
+        self.process.signal(signal);
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// How many lines it has logged since it started.
     pub fn log_lines(&self) -> usize {
         fs::read(&self.log).unwrap().iter().filter(|byte| **byte == b'\n').count()
@@ -201,19 +211,32 @@ impl<'l> Server<'l> {
     /// The end of a scenario: nothing is left of its calls but their records, exactly one each, and the
     /// server stops when it is told to. Gives the records, oldest first.
     pub fn finish(mut self, calls: usize) -> Vec<Cdr> {
+        self.settle();
+        self.wait_for_records(calls);
+        self.terminate();
+        self.expect_exit();
+        self.exact_records(calls)
+    }
+
+    /// The same when it is not known how many calls have a record. Gives the records, oldest first.
+    pub fn end(mut self) -> Vec<Cdr> {
+        self.settle();
+        self.terminate();
+        self.expect_exit();
+        self.records()
+    }
+
+    /// Waits until nothing is left of any call.
+    fn settle(&self) {
         let alive = |server: &Server<'_>| {
             let metrics = server.metrics();
             LIVE.map(|name| (name, metrics[name])).into_iter().filter(|(_, value)| *value != 0.0).collect()
         };
         let settled = until(super::poll::PATIENCE, || {
-            let alive: Vec<_> = alive(&self);
+            let alive: Vec<_> = alive(self);
             alive.is_empty().then_some(())
         });
-        assert!(settled.is_some(), "left when all is over: {:?}", alive(&self));
-        self.wait_for_records(calls);
-        self.terminate();
-        self.expect_exit();
-        self.exact_records(calls)
+        assert!(settled.is_some(), "left when all is over: {:?}", alive(self));
     }
 
     /// Waits for the end of the process, which must be a clean one.

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::lab::{self, Lab};
+use super::poll::eventually;
 use super::process::Process;
 
 /// How a SIPp speaks.
@@ -34,6 +35,7 @@ pub struct Run {
     process: Process,
     file: &'static str,
     patience: Duration,
+    messages: PathBuf,
 }
 
 impl<'l> Sipp<'l> {
@@ -88,6 +90,11 @@ impl<'l> Sipp<'l> {
         self
     }
 
+    /// For a scenario that takes longer than most.
+    pub fn seconds(self, seconds: u64) -> Self {
+        Sipp { seconds, ..self }
+    }
+
     /// So many calls, so many of them per second.
     pub fn calls(self, calls: u32, per_second: u32) -> Self {
         let (calls, rate) = (calls.to_string(), per_second.to_string());
@@ -121,10 +128,11 @@ impl<'l> Sipp<'l> {
         command.args(["-nostdin", "-timeout_error", "-timeout", &self.seconds.to_string()]);
         command.args(["-recv_timeout", "15000"]);
         command.args(["-trace_err", "-error_file"]).arg(self.lab.fresh(stem, "errors.log"));
-        command.args(["-trace_msg", "-message_file"]).arg(self.lab.fresh(stem, "messages.log"));
+        let messages = self.lab.fresh(stem, "messages.log");
+        command.args(["-trace_msg", "-message_file"]).arg(&messages);
         command.args(&self.arguments);
         let process = Process::start(&mut command, "sip-tester", &self.lab.fresh(stem, "screen"));
-        Run { process, file: self.file, patience: Duration::from_secs(self.seconds + 5) }
+        Run { process, file: self.file, patience: Duration::from_secs(self.seconds + 5), messages }
     }
 
     fn scenario(&self) -> String {
@@ -141,6 +149,19 @@ impl<'l> Sipp<'l> {
 }
 
 impl Run {
+    /// The dialog of its call as it is once answered, as a Replaces of a Refer-To names it (RFC 3891 §6.1).
+    pub fn replaces(&self) -> String {
+        let answered = eventually("its call is answered", || {
+            let said = fs::read_to_string(&self.messages).ok()?;
+            let answer = said.rfind("SIP/2.0 200 OK")?;
+            said[answer..].contains("\r\n\r\n").then(|| said[answer..].to_owned())
+        });
+        let header =
+            |name: &str| answered.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        let tag = |name: &str| header(name).rsplit_once(";tag=").unwrap().1.to_owned();
+        format!("{}%3Bto-tag%3D{}%3Bfrom-tag%3D{}", header("Call-ID:"), tag("To:"), tag("From:"))
+    }
+
     /// Waits for its end, which must be a success.
     pub fn finish(mut self) {
         let status = self.process.wait(self.patience);

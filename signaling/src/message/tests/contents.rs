@@ -73,6 +73,39 @@ fn parts_are_what_stands_between_the_boundaries() {
     assert_eq!(content(&["c: multipart/mixed;boundary=\"\""], "x"), Err(ContentError::Malformed));
 }
 
+/// RFC 3261 §20.11, RFC 5621 §9.1, RFC 6442 §4.1: a part that a header refers to is for those who follow the reference;
+/// any other that says nothing of its handling must be understood.
+#[test]
+fn a_part_that_a_header_refers_to_may_be_ignored() {
+    let body = |id: &str, disposition: &str| {
+        let session = "--a b\nc: application/sdp\n\nv=0\n";
+        let location =
+            format!("--a b\nc: application/pidf+xml\nContent-ID: {id}{disposition}\n\n<p/>\n--a b--");
+        [session, &location].concat()
+    };
+    let refers = |value: &str, id: &str, disposition: &str| {
+        content(&[MIXED, &format!("Geolocation: {value}")], &body(id, disposition))
+    };
+    let found = Ok(Some("v=0".to_owned()));
+    let refused = Err(ContentError::Unsupported);
+    let required = "\nContent-Disposition: render;handling=required";
+    for (value, id, disposition, expected) in [
+        ("<cid:here@phone>;inserted-by=x", "<here@phone>", "", &found),
+        ("<https://x.example>, <cid:here@phone>", "<here@phone>", "\nContent-Disposition: render", &found),
+        ("<cid:he%2Fre@phone>", "<he/re@phone>", "", &found),
+        ("<cid:here@phone>", "<here@phone>", required, &refused),
+        ("<cid:here@phone>", "<there@phone>", "", &refused),
+        ("<cid:here@phone.example>", "<here@phone>", "", &refused),
+        ("<cid:>", "", "", &refused),
+        ("<https://here@phone>", "<here@phone>", "", &refused),
+    ] {
+        assert_eq!(&refers(value, id, disposition), expected, "{value} {id}{disposition}");
+    }
+    // The whole body (RFC 8262 §1): a call without an offer.
+    let whole = ["c: application/pidf+xml", "Content-ID: <x@y>", "Geolocation: <cid:x@y>"];
+    assert_eq!(content(&whole, "<p/>"), Ok(None));
+}
+
 #[test]
 fn parts_and_their_depth_are_bounded() {
     let part = "--a b\nc: application/sdp\n\nv=0\n";

@@ -103,7 +103,7 @@ impl Leg {
             },
             State::Gone => return,
         };
-        dialog.look_for(desk.ways);
+        desk.look_for(dialog);
         let mut request = dialog.request(method.clone(), desk.identity, desk.tokens);
         let (path, target) = (dialog.path, dialog.target.clone());
         let course = dialog.course(desk.ways, desk.identity);
