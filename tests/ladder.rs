@@ -63,5 +63,7 @@ mod torture;
 mod transfer_failures;
 #[path = "ladder/transfers.rs"]
 mod transfers;
+#[path = "ladder/trust.rs"]
+mod trust;
 #[path = "ladder/updates.rs"]
 mod updates;

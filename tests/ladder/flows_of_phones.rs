@@ -38,6 +38,19 @@ fn two_flows(world: &World) -> [Phone; 2] {
     flows
 }
 
+/// The way in which a phone behind a translator registers, whose instance this is.
+fn inside(instance: Option<u32>) -> impl Fn(&mut Request) {
+    move |request| {
+        let mut via = request.via().unwrap().clone();
+        let transport = via.transport.to_ascii_lowercase();
+        via.host = std::net::IpAddr::from([192, 168, 1, 7]).into();
+        request.headers.set_top(&Name::Via, via.to_string());
+        let instance = instance.map(|of| format!(";+sip.instance=\"<urn:uuid:{of}>\"")).unwrap_or_default();
+        let contact = format!("<sip:1002@192.168.1.7:5062;transport={transport}>{instance}");
+        request.headers.set(Name::Contact, contact);
+    }
+}
+
 /// RFC 5626 §4.3: a phone behind a translator is back over another connection, or from another port: its call goes on,
 /// and its end reaches it. While no way is known nobody is called elsewhere, and a refresh does not end the call.
 #[test]
@@ -45,18 +58,8 @@ fn a_call_follows_its_phone_to_another_connection() {
     for transport in [Transport::Tcp, Transport::Udp] {
         let world = World::new();
         let alice = world.registered("1001");
-        let inside = |request: &mut Request| {
-            let contact = format!(
-                "<sip:1002@192.168.1.7:5062;transport={}>;+sip.instance=\"<urn:uuid:7>\"",
-                transport.via().to_ascii_lowercase()
-            );
-            request.headers.set(Name::Contact, contact);
-            let mut via = request.via().unwrap().clone();
-            via.host = std::net::IpAddr::from([192, 168, 1, 7]).into();
-            request.headers.set_top(&Name::Via, via.to_string());
-        };
         let before = over(&world, transport, 40001);
-        before.register_with(inside);
+        before.register_with(inside(Some(7)));
         alice.invite("1002");
         before.answer_at("<sip:1002@192.168.1.7:5062>");
         alice.ack();
@@ -68,11 +71,85 @@ fn a_call_follows_its_phone_to_another_connection() {
             assert!(alice.in_call(), "the refresh found no way, which says nothing of the phone");
         }
         let after = over(&world, transport, 40002);
-        after.register_with(inside);
+        after.register_with(inside(Some(7)));
         assert_eq!(world.counts().stack.bindings, 2, "it is the same phone");
         alice.bye();
         assert_eq!((before.got("BYE").len(), after.got("BYE").len()), (0, 1), "{transport:?}");
     }
+}
+
+/// RFC 3261 §10.2, §12.2: who registers again under the same Call-ID is the same phone without an instance too; who only
+/// has the same address behind another translator is not, and a call is not theirs.
+#[test]
+fn a_call_follows_its_phone_and_no_other() {
+    for (call_id, instance, host, follows) in [
+        ("same", None, "10.0.0.12:40002", true),
+        ("another", None, "10.0.0.13:40001", false),
+        ("same", Some(8), "10.0.0.13:40001", false),
+    ] {
+        let world = World::new();
+        let alice = world.registered("1001");
+        let [mine, other] = [("10.0.0.12:40001", "same"), (host, call_id)].map(|(address, call_id)| {
+            let phone = world.phone_at("1002", Transport::Udp, address);
+            (phone, move |request: &mut Request| request.headers.set(Name::CallId, call_id))
+        });
+        mine.0.register_with(|request| {
+            inside(instance.map(|_| 7))(request);
+            mine.1(request);
+        });
+        alice.invite("1002");
+        mine.0.answer_at("<sip:1002@192.168.1.7:5062>");
+        alice.ack();
+        other.0.register_with(|request| {
+            inside(instance)(request);
+            other.1(request);
+            request.headers.set(Name::CSeq, "2 REGISTER");
+        });
+        assert_eq!((other.0.status(), world.counts().stack.bindings), (200, 2));
+        alice.bye();
+        let byes = [&mine.0, &other.0].map(|phone| phone.got("BYE").len() == 1);
+        assert_eq!(byes, [!follows, follows], "{call_id} {instance:?}");
+        world.advance(45_000);
+    }
+}
+
+/// RFC 5626 §4.3, RFC 3261 §10.3 steps 6 and 7: a phone that is back is the one that it was, when there is room for no
+/// other as well; and what is refused, or asks for nothing, makes room for nobody.
+#[test]
+fn a_phone_that_is_back_is_known_when_there_is_no_room() {
+    let world = World::with(|options| {
+        options.contacts = ContactPolicy { contacts_max: 1, replaces_oldest: false };
+    });
+    let alice = world.registered("1001");
+    let [before, after] = [40001, 40002].map(|port| over(&world, Transport::Tcp, port));
+    let registers = |phone: &Phone, cseq: u32, change: &dyn Fn(&mut Request)| {
+        phone.register_with(|request| {
+            inside(Some(7))(request);
+            request.headers.set(Name::CallId, "boot@phone");
+            request.headers.set(Name::CSeq, format!("{cseq} REGISTER"));
+            change(request);
+        });
+        phone.status()
+    };
+    assert_eq!(registers(&before, 5, &|_| {}), 200);
+    alice.invite("1002");
+    before.answer_at("<sip:1002@192.168.1.7:5062>");
+    alice.ack();
+    world.flow_down(before.path().flow.0);
+    assert_eq!(registers(&after, 6, &|request| request.headers.set(Name::Expires, "1")), 423);
+    assert_eq!(registers(&after, 7, &|request| request.headers.set(Name::Contact, "<sip:")), 400);
+    assert_eq!(
+        registers(&after, 8, &|request| {
+            request.headers.remove(&Name::Contact);
+        }),
+        200
+    );
+    assert_eq!((contacts(&after), world.counts().stack.bindings), (1, 2), "it only asked");
+    assert_eq!(registers(&after, 5, &|_| {}), 400, "it is older than what stands");
+    assert_eq!((registers(&after, 9, &|_| {}), contacts(&after)), (200, 1));
+    alice.bye();
+    assert_eq!((before.got("BYE").len(), after.got("BYE").len()), (0, 1));
+    world.finish();
 }
 
 /// RFC 5626 §5.3: a contact whose only connection is gone takes no place that a phone which is there needs.
@@ -264,5 +341,52 @@ fn a_phone_without_a_flow_is_unavailable_until_it_is_back() {
     alice.invite("1002");
     assert!(again.is_asked());
     alice.cancel();
+    world.finish();
+}
+
+/// Alice calls Bob's phone, and its connection breaks before it has said anything: which one broke, and the other, by
+/// which it is called now.
+fn broken_off(world: &World) -> (Phone, Phone, Phone) {
+    let alice = world.registered("1001");
+    let [first, second] = two_flows(world);
+    alice.invite("1002");
+    let (before, after) = if first.is_asked() { (first, second) } else { (second, first) };
+    world.flow_down(before.path().flow.0);
+    assert!(after.is_asked());
+    (alice, before, after)
+}
+
+/// RFC 3261 §13.2.2.4, §18.2.2, RFC 5626 §7: what was sent by the connection that broke is answered all the same, over
+/// another one, and once more: that call is acknowledged and ended, and the other goes on.
+#[test]
+fn what_answers_by_the_way_before_is_acknowledged_and_ended() {
+    let world = World::new();
+    let (alice, before, after) = broken_off(&world);
+    before.manual();
+    before.answer();
+    before.repeat();
+    assert_eq!((before.got("ACK").len(), before.got("BYE").len()), (2, 1));
+    after.ring();
+    after.answer();
+    alice.ack();
+    assert!(alice.in_call() && after.in_call());
+    before.repeat();
+    assert_eq!((before.got("ACK").len(), before.got("BYE").len()), (3, 1), "whoever has the call meanwhile");
+    alice.bye();
+    assert_eq!(after.got("BYE").len(), 1);
+    world.finish();
+}
+
+/// RFC 3261 §9.1, RFC 5626 §7: and a phone that rings for it stops.
+#[test]
+fn what_rings_by_the_way_before_is_cancelled() {
+    let world = World::new();
+    let (alice, before, after) = broken_off(&world);
+    before.ring();
+    assert_eq!((before.got("CANCEL").len(), before.is_asked()), (1, false));
+    assert_eq!(alice.got("180").len(), 0, "nobody is told of it");
+    after.ring();
+    alice.cancel();
+    assert_eq!((before.got("CANCEL").len(), after.got("CANCEL").len()), (1, 1));
     world.finish();
 }

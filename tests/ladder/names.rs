@@ -91,6 +91,31 @@ fn a_transport_error_gives_way_at_once() {
     world.finish();
 }
 
+/// RFC 3263 §4.3, RFC 3261 §8.1.3.1, §9.1: that a target cannot be reached says nothing of the one that the call has gone
+/// on to, and that rings.
+#[test]
+fn a_transport_error_of_a_target_that_was_given_up_ends_nothing() {
+    let world = believing();
+    let (alice, bob) = (world.registered("1001"), world.phone("1002"));
+    registers_as(&bob, "<sip:1002@phones.example;transport=tcp>");
+    let [dead, live] =
+        ["10.0.0.21:5060", "10.0.0.22:5062"].map(|address| world.phone_at("1002", Transport::Tcp, address));
+    world.srv("_sip._tcp.phones.example", 10, "a.phones.example", "10.0.0.21:5060");
+    world.srv("_sip._tcp.phones.example", 20, "b.phones.example", "10.0.0.22:5062");
+    dead.loses("INVITE", 1);
+    alice.invite("1002");
+    world.advance(4000);
+    live.ring();
+    world.advance(1000);
+    world.send_to_failed("10.0.0.21");
+    live.answer();
+    alice.ack();
+    assert!(alice.in_call() && live.in_call());
+    alice.bye();
+    assert_eq!(live.got("BYE").len(), 1);
+    world.finish();
+}
+
 /// RFC 3263 §4.3, RFC 3261 §21.5.4: 503 gives way to the next, and is left alone as long as it says.
 #[test]
 fn an_overloaded_target_gives_way_and_is_left_alone() {
@@ -205,14 +230,15 @@ fn what_a_contact_names_is_not_asked_for() {
 }
 
 /// RFC 3581 §4, RFC 5626 §5.3: a phone that is reached where it is needs no DNS; its name is where it is looked for
-/// when that way says nothing.
+/// when that way says nothing, at its own host.
 #[test]
 fn a_phone_is_called_where_it_is_before_where_its_name_leads() {
     let world = World::new();
     let (alice, bob) = (world.registered("1001"), world.phone("1002"));
     registers_as(&bob, "<sip:1002@phones.example;transport=udp>");
-    let named = world.phone_at("1002", Transport::Udp, "10.0.0.21:5060");
-    world.srv(UDP, 10, "a.phones.example", "10.0.0.21:5060");
+    let named = world.phone_at("1002", Transport::Udp, "10.0.0.12:5070");
+    world.srv(UDP, 5, "b.phones.example", "10.0.0.99:5060");
+    world.srv(UDP, 10, "a.phones.example", "10.0.0.12:5070");
     alice.invite("1002");
     assert!(bob.is_asked() && world.asked().is_empty());
     alice.cancel();
@@ -228,7 +254,7 @@ fn a_phone_is_called_where_it_is_before_where_its_name_leads() {
 /// REGISTER came from.
 #[test]
 fn a_proxy_is_found_by_name() {
-    let world = World::new();
+    let world = believing();
     let (alice, proxy) = (world.registered("1001"), world.phone("1002"));
     let through = |path: &'static str| {
         proxy.register_with(|request| {
@@ -277,20 +303,21 @@ fn sips_is_called_over_tls_alone() {
 /// RFC 3261 §12.2.1.1, RFC 3263 §4: a caller's connection is gone: its name says where it listens.
 #[test]
 fn a_request_within_a_dialog_finds_the_peer_by_name() {
-    let world = World::new();
-    let bob = world.registered("1002");
-    let alice = world.phone_at("1001", Transport::Tcp, "10.0.0.11:40000");
-    let listens = world.phone_at("1001", Transport::Tcp, "10.0.0.41:5070");
-    world.srv("_sip._tcp.caller.example", 0, "one.caller.example", "10.0.0.41:5070");
-    alice.invite_with("1002", |request| {
-        request.headers.set(Name::Contact, "<sip:1001@caller.example;transport=tcp>");
-    });
-    bob.answer();
-    alice.ack();
-    world.flow_down(alice.path().flow.0);
-    bob.bye();
-    assert_eq!((alice.got("BYE").len(), listens.got("BYE").len()), (0, 1));
-    world.advance(40_000);
+    for (world, address) in [(World::new(), "10.0.0.11:5070"), (believing(), "10.0.0.41:5070")] {
+        let bob = world.registered("1002");
+        let alice = world.phone_at("1001", Transport::Tcp, "10.0.0.11:40000");
+        let listens = world.phone_at("1001", Transport::Tcp, address);
+        world.srv("_sip._tcp.caller.example", 0, "one.caller.example", address);
+        alice.invite_with("1002", |request| {
+            request.headers.set(Name::Contact, "<sip:1001@caller.example;transport=tcp>");
+        });
+        bob.answer();
+        alice.ack();
+        world.flow_down(alice.path().flow.0);
+        bob.bye();
+        assert_eq!((alice.got("BYE").len(), listens.got("BYE").len()), (0, 1));
+        world.advance(40_000);
+    }
 }
 
 /// RFC 3261 §11.1, RFC 3263 §4.3: a contact that is asked whether it is there is asked at each of its targets.
@@ -305,6 +332,60 @@ fn a_question_finds_the_next_target_too() {
     assert_eq!(world.counts().stack.unreachable, 0);
     world.apply(sample());
     world.advance(120_000);
+    world.finish();
+}
+
+/// RFC 8767 §5: what is known, fresh or stale, serves also while so many wait for DNS that nobody else may.
+#[test]
+fn what_is_known_needs_no_room_to_wait() {
+    let world = World::with(|options| {
+        options.reach = ReachPolicy { nat: Nat::Never, ..ReachPolicy::default() };
+        options.stack.dns.waiting = 1;
+    });
+    let [alice, live, _] = by_name(&world, "<sip:1002@phones.example;transport=udp>");
+    let (carol, dan) = (world.registered("1003"), world.registered("1004"));
+    registers_as(&dan, "<sip:1004@tarpit.example>");
+    let is_called = || {
+        alice.invite("1002");
+        assert!(live.is_asked());
+        live.respond(486);
+    };
+    is_called();
+    world.dns_is(Mood::Silent);
+    for pause in [0, 120_000] {
+        world.advance(pause);
+        carol.invite("1004");
+        assert_eq!(world.counts().stack.names.names.waiting, 1);
+        is_called();
+        carol.cancel();
+        world.advance(10_000);
+    }
+    assert_eq!(world.counts().stack.names.names.refused, 0);
+    world.finish();
+}
+
+/// RFC 3261 §26.3.2.4: of the requests that may wait for DNS an extension has a share, whatever name it registers.
+#[test]
+fn an_extension_has_a_share_of_those_that_wait() {
+    let world = World::with(|options| {
+        options.reach = ReachPolicy { nat: Nat::Never, ..ReachPolicy::default() };
+        options.stack.dns.waiting = 8;
+        options.site.extensions.values_mut().for_each(|one| one.ring_timeout = Duration::from_secs(60));
+    });
+    let [alice, first, _] = by_name(&world, "<sip:1002@phones.example;transport=udp>");
+    let mallory = world.registered("1003");
+    registers_as(&mallory, "<sip:1003@tarpit.example>");
+    world.dns_is(Mood::Silent);
+    let callers: Vec<_> = (0..3).map(|_| world.phone("1004")).collect();
+    callers.iter().for_each(|caller| caller.invite("1003"));
+    assert_eq!(world.counts().stack.names.names.waiting, 2);
+    assert_eq!(world.counts().stack.names.names.refused, 1);
+    alice.invite("1002");
+    assert_eq!(world.counts().stack.names.names.waiting, 3);
+    assert!(!first.is_asked());
+    alice.cancel();
+    callers.iter().take(2).for_each(Phone::cancel);
+    world.advance(10_000);
     world.finish();
 }
 

@@ -1,7 +1,5 @@
 //! Where a contact is reached: through proxies, behind NATs, over which transports.
 
-use std::time::Duration;
-
 use dialtone_signaling::message::Name;
 use dialtone_signaling::registrar::{Nat, ReachPolicy};
 use dialtone_signaling::wire::{Path, Transport};
@@ -228,22 +226,6 @@ fn a_dialog_stays_on_the_way_that_worked() {
     assert_eq!(bye_goes_to(Nat::Always, plain, None), [1, 0]);
     let inside = Some("SIP/2.0/UDP 192.168.1.2:5060;rport;branch=z9hG4bK-inside");
     assert_eq!(bye_goes_to(Nat::Auto, plain, inside), [1, 0]);
-}
-
-/// RFC 3261 §26.1: who registers does not have us connect to hosts of others, neither to ask for options nor to call.
-#[test]
-fn nobody_makes_us_connect_to_others() {
-    for (nat, reached) in [(Nat::Auto, 0), (Nat::Never, 1)] {
-        let world = with(ReachPolicy { nat, qualify: Duration::from_secs(10), ..ReachPolicy::default() });
-        let victim = world.phone_at("1004", Transport::Tcp, "10.0.0.99:6379");
-        let bob = world.phone("1002");
-        registers_as(&bob, "<sip:1002@10.0.0.99:6379;transport=tcp>");
-        world.advance(30_000);
-        let alice = world.registered("1001");
-        alice.invite("1002");
-        assert_eq!(victim.got("INVITE").len(), reached, "{nat:?}");
-        assert_eq!(victim.got("OPTIONS").len().min(1), reached, "{nat:?}");
-    }
 }
 
 /// RFC 3261 §26.2.2: who is kept to TLS is refused in the clear, and not called in the clear when the connection is

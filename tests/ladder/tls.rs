@@ -82,6 +82,29 @@ fn a_sips_uri_leads_over_tls_or_nowhere() {
     world.finish();
 }
 
+/// RFC 3261 §26.2.2, RFC 5630 §5.3: nor by a proxy that is known for TLS and cannot be found.
+#[test]
+fn a_proxy_for_tls_that_is_not_there_is_not_passed_by_in_the_clear() {
+    for proxy in ["<sip:edge.example;transport=tls;lr>", "<sips:edge.example;lr>", "<sips:10.0.0.12;lr>"] {
+        for transport in [Transport::Tcp, Transport::Udp] {
+            let world = World::new();
+            let alice = world.phone_at("1001", Transport::Tls, "10.0.0.11:40001");
+            let bob = world.phone_at("1002", transport, "10.0.0.12:40002");
+            bob.register_with(|request| {
+                request.headers.push(Name::Path, proxy);
+                request.headers.push(Name::Supported, "path");
+            });
+            assert_eq!(bob.status(), 200);
+            dials_sips(&alice, "1002");
+            assert!(bob.got("INVITE").is_empty(), "{proxy} {transport:?}");
+            let clear = world.ways_of("INVITE sip").into_iter().filter(|way| *way != Transport::Tls);
+            assert_eq!(clear.count(), 0, "{proxy} {transport:?}");
+            alice.cancel();
+            world.advance(45_000);
+        }
+    }
+}
+
 /// A request of `phone` that says where it listens, over the connection that it has now.
 fn claims(phone: &Phone, address: &str) {
     phone.invite_with("7777", |request| {

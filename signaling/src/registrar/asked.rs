@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use dialtone_core::ContactId;
+
 use super::{Binding, ContactPolicy, ExpiryPolicy, Nat};
 use crate::message::{ContactList, Name, NameAddr, Request, Response};
 use crate::transaction::TxId;
@@ -26,12 +28,16 @@ pub(crate) struct Registration<'a> {
     pub policy: ContactPolicy,
     pub nat: Nat,
     pub path: Path,
+    /// Contacts that cannot be reached: they give way when there would be too many.
+    pub lost: Vec<ContactId>,
     pub identity: &'a Identity,
 }
 
 /// A REGISTER that was found good.
 pub(super) struct Asked {
     pub wishes: Vec<Wish>,
+    /// Contacts that cannot be reached and that it says nothing of.
+    pub lost: Vec<ContactId>,
     pub routes: Vec<String>,
     pub agent: String,
     pub nat: Nat,
@@ -82,9 +88,14 @@ impl Registration<'_> {
         if flows > 0 {
             self.first_hop_has_outbound()?;
         }
-        self.leaves_room(existing, &wishes)?;
+        // A phone that is back is no other one.
+        let is_lost =
+            |old: &&Binding| self.lost.contains(&old.contact) && !wishes.iter().any(|wish| wish.is_for(old));
+        let lost: Vec<ContactId> = existing.iter().filter(is_lost).map(|old| old.contact).collect();
+        self.leaves_room(existing, &wishes, &lost)?;
         let nat = self.nat.of(self.request, self.path);
-        Ok(Asked { wishes, routes, agent: self.agent(), nat, call_id: call_id.to_owned(), cseq: cseq.number })
+        let (agent, call_id, cseq) = (self.agent(), call_id.to_owned(), cseq.number);
+        Ok(Asked { wishes, lost, routes, agent, nat, call_id, cseq })
     }
 
     /// RFC 3327 §5.3: the Path goes with the binding, and a phone that does not know of it is told that a proxy
@@ -145,10 +156,11 @@ impl Registration<'_> {
         }
     }
 
-    fn leaves_room(&self, existing: &[Binding], wishes: &[Wish]) -> Result<(), Refused> {
+    fn leaves_room(&self, existing: &[Binding], wishes: &[Wish], lost: &[ContactId]) -> Result<(), Refused> {
         let fresh = |wish: &&Wish| !wish.lasts.is_zero() && !existing.iter().any(|old| wish.is_for(old));
         let taken_back = |old: &&Binding| wishes.iter().any(|wish| wish.lasts.is_zero() && wish.is_for(old));
         let (more, fewer) = (wishes.iter().filter(fresh).count(), existing.iter().filter(taken_back).count());
+        let fewer = fewer + lost.len();
         let too_many = existing.len() + more - fewer > self.policy.contacts_max;
         if too_many && (!self.policy.replaces_oldest || more > self.policy.contacts_max) {
             return Err(self.refused(403, "Too Many Contacts"));

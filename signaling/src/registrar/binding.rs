@@ -56,6 +56,15 @@ impl Binding {
         self.reg_id.is_some() || self.nat == Nat::Always
     }
 
+    /// Whether both are of one phone: of its instance (RFC 5626 §4.1), or when either does not say which that is, of
+    /// one line of REGISTERs (RFC 3261 §10.2). The same contact alone can be two phones' behind two translators.
+    pub(super) fn same_phone(&self, other: &Binding) -> bool {
+        match (&self.instance, &other.instance) {
+            (Some(one), Some(other)) => one == other,
+            (Some(_), None) | (None, Some(_)) | (None, None) => self.call_id == other.call_id,
+        }
+    }
+
     /// Whether both say the same about where calls go.
     pub(super) fn same_place(&self, other: &Binding) -> bool {
         (&self.path, &self.uri, self.q, self.reg_id, self.nat, &self.routes)

@@ -134,16 +134,6 @@ impl Registrar {
         found.uri.parse().ok().map(|uri| RawUri::from(&*uri.as_target()))
     }
 
-    /// Forgets these contacts of an account.
-    pub fn forget(&mut self, endpoint: &str, contacts: &[ContactId], changes: &mut Changes) {
-        let Some(account) = self.accounts.get_mut(endpoint) else { return };
-        for gone in account.bindings.extract_if(.., |binding| contacts.contains(&binding.contact)) {
-            self.count -= 1;
-            leave(&mut self.by_flow, &gone);
-            changes.removed(endpoint, gone.contact, false);
-        }
-    }
-
     /// The bindings of an account.
     pub fn current(&self, endpoint: &str) -> &[Binding] {
         self.accounts.get(endpoint).map_or(&[], |account| &account.bindings)
@@ -243,7 +233,7 @@ impl Registrar {
         let account = self.accounts.entry(endpoint.to_owned()).or_default();
         let bindings = &mut account.bindings;
         let mut waits = account.doubt.is_some();
-        let Asked { wishes, routes, agent, nat, call_id, cseq } = read;
+        let Asked { wishes, lost, routes, agent, nat, call_id, cseq } = read;
         for wish in wishes {
             // One place may stand here twice: by its URI, and by its instance under another URI.
             let mut same = bindings.extract_if(.., |binding| wish.is_for(binding)).collect::<Vec<_>>();
@@ -272,11 +262,8 @@ impl Registrar {
                 path: asked.path,
                 expires: now + lasts,
             };
-            changes.moved.extend(
-                old.iter()
-                    .filter(|old| !old.path.is_same_peer(binding.path))
-                    .map(|old| (old.path, binding.path)),
-            );
+            let moved = |old: &&Binding| old.same_phone(&binding) && !old.path.is_same_peer(binding.path);
+            changes.moved.extend(old.iter().filter(moved).map(|old| (old.path, binding.path)));
             if old.is_some_and(|old| old.same_place(&binding)) {
                 changes.refreshed(now, endpoint, &binding);
             } else {
@@ -288,12 +275,13 @@ impl Registrar {
             bindings.push(binding);
             self.count += 1;
         }
-        // Newest last: what is over the limit now is the oldest.
-        let surplus = bindings.len().saturating_sub(asked.policy.contacts_max);
-        for oldest in bindings.drain(..surplus) {
+        // Newest last: what is over the limit now is what cannot be reached, and then the oldest.
+        for _ in asked.policy.contacts_max..bindings.len() {
+            let at = bindings.iter().position(|binding| lost.contains(&binding.contact)).unwrap_or(0);
+            let gone = bindings.remove(at);
             self.count -= 1;
-            leave(&mut self.by_flow, &oldest);
-            changes.removed(endpoint, oldest.contact, false);
+            leave(&mut self.by_flow, &gone);
+            changes.removed(endpoint, gone.contact, false);
         }
         if let Some(doubt) = &account.doubt {
             // Once more, and all of it: the write before may have been lost.

@@ -4,6 +4,7 @@
 //! it is the way that its REGISTER came while that stands, and its contact after that.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dialtone_core::endpoint::ContactChange;
@@ -25,8 +26,8 @@ pub(super) struct Way {
     pub course: Course,
     pub uri: RawUri,
     pub routes: Vec<String>,
-    /// Whether it is the only way, whatever the phone's contact says.
-    pub at_source: bool,
+    /// What the phone is believed about where it is.
+    pub nat: Nat,
 }
 
 impl Stack {
@@ -49,21 +50,17 @@ impl Stack {
         };
         let proxy =
             binding.routes.first().and_then(|first| NameAddr::parse(first).ok()).map(|first| first.uri);
-        let course = match &proxy {
+        let mut course = match &proxy {
             Some(proxy) => self.path_to_proxy(proxy, binding)?,
             None => self.path_to_phone(&target, binding)?,
         };
         let (uri, routes) = addressed(uri, binding.routes.clone(), proxy.as_ref());
+        let allowed = |path: &Path| self.policy(endpoint).is_none_or(|policy| policy.allows(path.transport));
+        course.fallback = course.fallback.filter(allowed);
         // Where the way is to be looked for, it is looked for among what is allowed.
-        let allowed =
-            !course.known || self.policy(endpoint).is_none_or(|policy| policy.allows(course.path.transport));
-        allowed.then_some(Way {
-            contact: binding.contact,
-            course,
-            uri,
-            routes,
-            at_source: binding.is_at_source(),
-        })
+        let may = !course.known || allowed(&course.path);
+        let nat = if binding.is_at_source() { Nat::Always } else { binding.nat };
+        may.then_some(Way { contact: binding.contact, course, uri, routes, nat })
     }
 
     fn path_to_phone(&self, target: &Uri, binding: &Binding) -> Option<Course> {
@@ -71,7 +68,7 @@ impl Stack {
         if binding.is_at_source() {
             return stands.then_some(binding.path.into());
         }
-        let hop = self.hop(binding.path, target);
+        let hop = self.hop(binding.path, target, binding.nat);
         let transport = match Transport::named_by(target) {
             // UDP is what a phone says that names nothing: it does not speak against its connection.
             None | Some(Transport::Udp) if target.scheme != Scheme::Sips => binding.path.transport,
@@ -86,8 +83,7 @@ impl Stack {
         // Who is believed is called where the name leads, and anybody else once no way of theirs stands.
         let way_stands = transport == binding.path.transport && stands;
         if let Some(hop) = hop.clone().filter(|_| binding.nat == Nat::Never || !way_stands) {
-            let within = (binding.nat != Nat::Never).then(|| binding.path.remote.ip());
-            return Some(sought(Hop { within, ..hop }, binding.path, None));
+            return Some(sought(hop, binding.path, None));
         }
         if binding.nat == Nat::Never
             && let Some(remote) = transport.address_of(target)
@@ -102,29 +98,31 @@ impl Stack {
         // A connection that is gone cannot be called back at its source port; nor can UDP over TCP.
         let remote = match transport.is_reliable() {
             false => next_hop(target, &[], binding.path).remote,
-            // Only who is believed may have us connect to another host than the one that registered.
-            true => transport.address_of(target).filter(|remote| {
-                binding.nat == Nat::Never || same_host(remote.ip(), binding.path.remote.ip())
-            })?,
+            true => transport.address_of(target).filter(|remote| may_name(binding, *remote))?,
         };
         self.ways.to(transport, remote, binding.path.local).map(Course::from)
     }
 
     /// The proxy nearest to us, where its name leads or at the address that it names, or else from where it sent the
-    /// REGISTER.
+    /// REGISTER. One that is known for TLS is not passed by in the clear.
     fn path_to_proxy(&self, proxy: &Uri, binding: &Binding) -> Option<Course> {
-        let came = Some(binding.path).filter(|path| self.ways.stands(*path));
-        if let Some(hop) = self.hop(binding.path, proxy) {
-            let fallback = came.filter(|came| !hop.secure || came.transport == Transport::Tls);
-            return Some(sought(hop, binding.path, fallback));
+        let transport = match Transport::named_by(proxy) {
+            Some(_) if binding.path.transport == Transport::Tls => Transport::Tls,
+            None if proxy.scheme == Scheme::Sips => return None,
+            named => named.unwrap_or(binding.path.transport),
+        };
+        let came = Some(binding.path).filter(|path| {
+            self.ways.stands(*path) && (path.transport == Transport::Tls || transport != Transport::Tls)
+        });
+        if let Some(hop) = self.hop(binding.path, proxy, binding.nat) {
+            return Some(sought(hop, binding.path, came));
         }
-        let Some(remote) = binding.path.transport.address_of(proxy) else { return came.map(Course::from) };
-        if let Some(path) =
-            came.filter(|path| path.transport.is_reliable() && path.remote.ip() == remote.ip())
-        {
-            return Some(path.into());
-        }
-        self.ways.to(binding.path.transport, remote, binding.path.local).or(came).map(Course::from)
+        let named = transport.address_of(proxy).filter(|remote| may_name(binding, *remote));
+        let Some(remote) = named else { return came.map(Course::from) };
+        let open = came.filter(|path| {
+            path.transport.is_reliable() && (path.transport, path.remote.ip()) == (transport, remote.ip())
+        });
+        open.or_else(|| self.ways.to(transport, remote, binding.path.local)).or(came).map(Course::from)
     }
 
     /// A connection is gone, and with it the only way to some.
@@ -276,6 +274,11 @@ impl Stack {
         // Somebody may have waited for its place.
         self.qualify(now, out);
     }
+}
+
+/// Whether we go where a phone's REGISTER says: only who is believed names another host than the one that it came from.
+fn may_name(binding: &Binding, remote: SocketAddr) -> bool {
+    binding.nat == Nat::Never || same_host(remote.ip(), binding.path.remote.ip())
 }
 
 /// A way that is to be looked for; the last one known says from which of our addresses, and whether TLS is needed.

@@ -7,7 +7,7 @@ use dialtone_core::{Journey, LegEvent, Mono, Now, Number};
 
 use super::{SipOutput, Stack, received};
 use crate::message::{MAX_FORWARDS_DEFAULT, Method, Name, Request, Response, Scheme, Via};
-use crate::registrar::{Changes, Nat, Registration};
+use crate::registrar::{Changes, Registration};
 use crate::sdp::CONTENT_TYPE;
 use crate::transaction::{Lookup, TxId};
 use crate::ua::{Body, Dialog, Leg, Offered, State, admit, bad_event, caller, diversion, is_bad_event};
@@ -20,7 +20,7 @@ impl Stack {
     /// The answer to what belongs to nothing that we know, and to a ping. Nobody had to prove anything to send
     /// it, so that it must not take a place in the table of transactions.
     pub(super) fn answer_without_memory(
-        &self,
+        &mut self,
         now: Mono,
         request: &Request,
         key: &Lookup,
@@ -32,11 +32,20 @@ impl Stack {
             _ if self.tx.knows(key) => return None,
             Method::Cancel if self.tx.has_invite_of(request) => return None,
             Method::Cancel => Response::to(request, 481),
-            _ if in_dialog() && self.dialog_of(request).is_some() => return None,
-            // A BYE that crossed ours is no mistake of whoever sent it.
-            _ if in_dialog() && self.ended.knows(now, request, path.remote.ip()) => {
-                Response::to(request, 200)
+            _ if in_dialog()
+                && let Some(leg) = self.dialog_of(request) =>
+            {
+                // A call may always end.
+                if request.method == Method::Bye || self.tx.has_room_of(leg) {
+                    return None;
+                }
+                self.refused += 1;
+                let mut response = Response::to(request, 503);
+                response.headers.push(Name::RetryAfter, "5");
+                response
             }
+            // A BYE that crossed ours is no mistake of whoever sent it.
+            _ if in_dialog() && self.has_left(now, request, path) => Response::to(request, 200),
             _ if in_dialog() => Response::to(request, 481),
             Method::Options => match self.requires_too_much(request) {
                 Some(refusal) => refusal,
@@ -57,6 +66,11 @@ impl Stack {
         };
         self.config.identity.sign(&mut response);
         Some(response)
+    }
+
+    fn has_left(&mut self, now: Mono, request: &Request, path: Path) -> bool {
+        let patience = self.tx.timing().patience();
+        self.ended.knows(now, request, path.remote.ip(), patience)
     }
 
     /// A new request: within a dialog, or about something new.
@@ -232,6 +246,7 @@ impl Stack {
         let subscriber = self.subscribers.by_number.get(&account);
         let policies = subscriber.map(|subscriber| (subscriber.contacts, subscriber.reach.nat));
         let (policy, nat) = policies.unwrap_or_default();
+        let crowded = self.registrar.current(&account).len() >= policy.contacts_max;
         let asked = Registration {
             tx,
             request,
@@ -239,14 +254,10 @@ impl Stack {
             policy,
             nat,
             path,
+            lost: if crowded { self.unreachable(&account) } else { Vec::new() },
             identity: &self.config.identity,
         };
         let mut changes = Changes::default();
-        if self.registrar.current(&account).len() >= policy.contacts_max {
-            // The phone that was there is back as another contact, or will be.
-            let lost = self.unreachable(&account);
-            self.registrar.forget(&account, &lost, &mut changes);
-        }
         let answer = self.registrar.register(now.mono, &asked, &mut changes);
         self.calls_follow(&account, &std::mem::take(&mut changes.moved));
         self.publish(now, changes, false, out);
@@ -310,8 +321,8 @@ impl Stack {
         };
         let (tag, rseq) = (self.tokens.tag(), self.tokens.below(1 << 30));
         let nat = subscriber.map(|subscriber| subscriber.reach.nat).unwrap_or_default();
-        let at_source = nat.of(&invite, path) == Nat::Always;
-        let Ok(dialog) = Dialog::uas(&invite, path, at_source, &tag) else {
+        let nat = nat.of(&invite, path);
+        let Ok(dialog) = Dialog::uas(&invite, path, nat, &tag) else {
             return self.respond(now, tx, Response::to(&invite, 400));
         };
         let replaces = match self.replaced(&invite) {
@@ -321,7 +332,7 @@ impl Stack {
         let id = self.leg_ids.leg();
         let session_id = self.tokens.session_id();
         let mut leg = Leg::new(id, account.clone(), tag.clone(), session_id, reliability);
-        leg.at_source = at_source;
+        leg.nat = nat;
         leg.asserts = asserts;
         leg.peer.heed(&invite.headers);
         let offer = match leg.read_body(&invite.headers, &invite.body) {

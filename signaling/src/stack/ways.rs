@@ -7,6 +7,7 @@ use super::Socket;
 use crate::locate::Hop;
 use crate::message::{RawUri, Scheme, Uri};
 use crate::net::{Addresses, same_host};
+use crate::registrar::Nat;
 use crate::ua::Identity;
 use crate::wire::{FlowId, Path, Transport};
 
@@ -49,10 +50,12 @@ impl Ways {
         }
     }
 
-    /// Where a URI leads whose host is a name, and not ours. A flow is the only way to a contact that says ob
-    /// (RFC 5626 §4.3).
-    pub fn hop(&self, identity: &Identity, peer: Path, uri: &Uri) -> Option<Hop> {
-        Hop::of(uri).filter(|_| !uri.params.has("ob") && !self.serves(identity, peer, uri))
+    /// Where a URI leads that a peer named, whose host is a name and not ours: to the peer's own host, unless it is
+    /// believed about others. A flow is the only way to a contact that says ob (RFC 5626 §4.3).
+    pub fn hop(&self, identity: &Identity, peer: Path, uri: &Uri, nat: Nat) -> Option<Hop> {
+        let hop = Hop::of(uri).filter(|_| !uri.params.has("ob") && !self.serves(identity, peer, uri))?;
+        let within = (nat != Nat::Never).then(|| peer.remote.ip());
+        Some(Hop { within, ..hop })
     }
 
     /// Whether what a path names still is what it was when the path was learned.

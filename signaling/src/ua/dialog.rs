@@ -12,7 +12,7 @@ use crate::message::{
     CSeq, HeaderError, Host, MAX_FORWARDS, Method, Name, NameAddr, Print, RawUri, Request, Response, Scheme,
     Uri, Value, push_number, tagged,
 };
-use crate::registrar::Registrar;
+use crate::registrar::{Nat, Registrar};
 use crate::stack::Ways;
 use crate::transaction::Course;
 use crate::wire::{FlowId, Path, Transport};
@@ -36,18 +36,13 @@ pub(crate) struct Dialog {
     remote_cseq: Option<u32>,
     /// How their messages come and ours go.
     pub path: Path,
-    /// Whether it stays so, whatever their contact says.
-    at_source: bool,
+    /// What the peer is believed about where it is. When that is nothing, the path stays as it is.
+    nat: Nat,
 }
 
 impl Dialog {
     /// The dialog that our 2xx to `invite` makes (RFC 3261 §12.1.1).
-    pub fn uas(
-        invite: &Request,
-        path: Path,
-        at_source: bool,
-        local_tag: &str,
-    ) -> Result<Dialog, HeaderError> {
+    pub fn uas(invite: &Request, path: Path, nat: Nat, local_tag: &str) -> Result<Dialog, HeaderError> {
         let local = tagged(invite.to()?, invite.headers.get(&Name::To).unwrap_or_default(), local_tag);
         let remote = invite.headers.from()?;
         let target = invite.dialog_target()?;
@@ -58,8 +53,8 @@ impl Dialog {
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
             local,
             remote: invite.headers.kept(&Name::From).unwrap_or_default(),
-            path: if at_source { path } else { next_hop(&target, &routes, path) },
-            at_source,
+            path: if nat == Nat::Always { path } else { next_hop(&target, &routes, path) },
+            nat,
             target: RawUri::from(&*target),
             device: None,
             routes,
@@ -69,12 +64,7 @@ impl Dialog {
     }
 
     /// The dialog that their 2xx to our `invite` makes (RFC 3261 §12.1.2).
-    pub fn uac(
-        invite: &Request,
-        answer: &Response,
-        path: Path,
-        at_source: bool,
-    ) -> Result<Dialog, HeaderError> {
+    pub fn uac(invite: &Request, answer: &Response, path: Path, nat: Nat) -> Result<Dialog, HeaderError> {
         let local = invite.headers.from()?;
         let remote = answer.headers.to()?;
         let target = answer.headers.contact()?.uri.as_target();
@@ -86,8 +76,8 @@ impl Dialog {
             remote_tag: remote.tag().unwrap_or_default().to_owned(),
             local: invite.headers.kept(&Name::From).unwrap_or_default(),
             remote: answer.headers.kept(&Name::To).unwrap_or_default(),
-            path: if at_source { path } else { next_hop(&target, &routes, path) },
-            at_source,
+            path: if nat == Nat::Always { path } else { next_hop(&target, &routes, path) },
+            nat,
             target: RawUri::from(&*target),
             device: None,
             routes,
@@ -142,7 +132,7 @@ impl Dialog {
     pub fn refresh(&mut self, contact: Option<&NameAddr>, way: Path) {
         if let Some(contact) = contact {
             let target = contact.uri.as_target();
-            self.path = if self.at_source { way } else { next_hop(&target, &self.routes, way) };
+            self.path = if self.nat == Nat::Always { way } else { next_hop(&target, &self.routes, way) };
             self.target = RawUri::from(&*target);
             self.device = None;
         }
@@ -150,7 +140,7 @@ impl Dialog {
 
     /// Its peer has left one way for another.
     pub fn moves(&mut self, from: Path, to: Path) {
-        let only_way = self.at_source || from.transport.is_reliable();
+        let only_way = self.nat == Nat::Always || from.transport.is_reliable();
         if only_way && self.routes.is_empty() && self.path.is_same_peer(from) {
             self.path = to;
         }
@@ -161,7 +151,7 @@ impl Dialog {
         // Behind a route it is the next proxy's connection, and the target's address says nothing of it; nor does that
         // of who is behind a translator.
         match self.routes.first() {
-            None if self.at_source => {}
+            None if self.nat == Nat::Always => {}
             None => self.path = ways.still(self.path, &self.target),
             // RFC 5627 §6.1: proxies would ask us where a GRUU of ours leads, as nobody else knows.
             Some(nearest) => {
@@ -176,10 +166,12 @@ impl Dialog {
     /// come while it stands, then where the name of the nearest proxy, or of the peer, leads (RFC 3263 §4).
     pub fn course(&self, ways: &Ways, identity: &Identity) -> Course {
         let nearest = match self.routes.first() {
-            Some(route) => ways.hop(identity, self.path, &route.uri),
-            None => self.target.parse().ok().and_then(|target| ways.hop(identity, self.path, &target)),
+            Some(route) => ways.hop(identity, self.path, &route.uri, self.nat),
+            None => {
+                self.target.parse().ok().and_then(|target| ways.hop(identity, self.path, &target, self.nat))
+            }
         };
-        let hop = nearest.filter(|_| !self.at_source);
+        let hop = nearest.filter(|_| self.nat != Nat::Always);
         let stands = self.path.flow == FlowId(0) || ways.stands(self.path);
         Course { known: stands || hop.is_none(), hop, ..self.path.into() }
     }

@@ -10,7 +10,7 @@ use super::identity::Identity;
 use super::reliable::Receiver;
 use super::tokens::Tokens;
 use crate::message::{Method, Name, Request, Response};
-use crate::registrar::Registrar;
+use crate::registrar::{Nat, Registrar};
 use crate::stack::Ways;
 use crate::transaction::TxId;
 use crate::wire::Path;
@@ -82,7 +82,7 @@ pub(crate) fn end_unwanted(
     identity: &Identity,
     tokens: &mut Tokens,
 ) -> Option<(Path, Request, Request)> {
-    let mut dialog = Dialog::uac(invite, response, path, false).ok()?;
+    let mut dialog = Dialog::uac(invite, response, path, Nat::Auto).ok()?;
     dialog.look_for(ways, identity, registrar);
     let ack = dialog.ack(dialog.local_cseq, identity, tokens);
     dialog.skip(FORGOTTEN);

@@ -20,6 +20,7 @@ use super::policy::{IdentityPolicy, Peer, Reliability};
 use super::refer::Refers;
 use super::session::Session;
 use crate::message::{self, ContentError, Headers, Method, Name, RawUri, Request, Response};
+use crate::registrar::Nat;
 use crate::sdp::{CONTENT_TYPE, Origin, RemoteSdp, SdpWriter};
 use crate::transaction::TxId;
 use crate::wire::Path;
@@ -47,8 +48,8 @@ pub(crate) struct Leg {
     /// What its far end is believed and told about who calls and who answered.
     pub asserts: IdentityPolicy,
     pub peer: Peer,
-    /// Whether it is reached where its messages come from, whatever its contact says.
-    pub at_source: bool,
+    /// What its far end is believed about where it is.
+    pub nat: Nat,
     pub sdp: SdpWriter,
     pub remote_sdp: Option<Arc<RemoteSdp>>,
     pub exchange: Exchange,
@@ -81,7 +82,7 @@ impl Leg {
             tag,
             reliability,
             asserts: IdentityPolicy::default(),
-            at_source: false,
+            nat: Nat::default(),
             peer: Peer::default(),
             sdp: SdpWriter::new(Origin { session_id, version: 1 }),
             remote_sdp: None,

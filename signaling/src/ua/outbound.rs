@@ -252,7 +252,7 @@ impl Leg {
         let tag = response.to_tag();
         if !tag.is_empty()
             && calling.forks.get(&tag).is_none()
-            && let Ok(dialog) = Dialog::uac(&calling.invite, response, calling.path, self.at_source)
+            && let Ok(dialog) = Dialog::uac(&calling.invite, response, calling.path, self.nat)
             && !calling.forks.add(dialog)
         {
             return; // More phones than anybody rings.
@@ -260,7 +260,8 @@ impl Leg {
         if let Some(rseq) = rseq(response).filter(|_| reliability != Reliability::Off)
             && let Some(fork) = calling.forks.get(&tag)
         {
-            if fork.receiver.hear(rseq) == Heard::Ignored {
+            // RFC 3262 §4: it comes again, and there may be room for another PRACK then.
+            if !desk.tx.has_room_of(self.id) || fork.receiver.hear(rseq) == Heard::Ignored {
                 return;
             }
             desk.look_for(&mut fork.dialog);
@@ -312,7 +313,7 @@ impl Leg {
     fn accepted(&mut self, desk: &mut Desk<'_>, response: &Response) {
         let State::Calling(calling) = std::mem::replace(&mut self.state, State::Gone) else { return };
         let Calling { tx, invite, path, cancel, forks, ask, .. } = *calling;
-        let Ok(mut dialog) = Dialog::uac(&invite, response, path, self.at_source) else {
+        let Ok(mut dialog) = Dialog::uac(&invite, response, path, self.nat) else {
             // Without a Contact it can be neither acknowledged nor ended: RFC 3261 §8.1.1.8 owes one.
             return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError, by: HungUpBy::System });
         };
