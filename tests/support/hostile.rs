@@ -5,10 +5,10 @@ use dialtone::switch::Input;
 use dialtone_signaling::message::{Message, Method};
 use dialtone_signaling::stack::SipInput;
 use dialtone_signaling::transport::stamp_via;
-use dialtone_signaling::wire::{Credentials, TransportEvent};
+use dialtone_signaling::wire::{Credentials, FlowId, TransportEvent};
 
 use super::phone::Phone;
-use super::world::Inner;
+use super::world::{Inner, World};
 
 impl Phone {
     /// Bytes arrive from where it is: the switch is handed what the transport would make of them, and nothing when
@@ -58,6 +58,15 @@ impl Phone {
             self.world.0.borrow_mut().gone.remove(&path.flow);
             self.world.input(Input::Sip(SipInput::Transport(TransportEvent::FlowUp { path })));
         }
+    }
+}
+
+impl World {
+    /// A connection is gone.
+    pub fn flow_down(&self, flow: u64) {
+        self.0.borrow_mut().gone.insert(FlowId(flow));
+        let event = TransportEvent::FlowDown { flow: FlowId(flow) };
+        self.input(Input::Sip(SipInput::Transport(event)));
     }
 }
 

@@ -191,13 +191,6 @@ impl World {
         self.input(Input::Site { site: Arc::new(site), subscribers });
     }
 
-    /// A connection is gone.
-    pub fn flow_down(&self, flow: u64) {
-        self.0.borrow_mut().gone.insert(FlowId(flow));
-        let event = TransportEvent::FlowDown { flow: FlowId(flow) };
-        self.input(Input::Sip(SipInput::Transport(event)));
-    }
-
     /// What was sent last could not be sent.
     pub fn send_failed(&self) {
         self.send_to_failed("");
@@ -243,7 +236,7 @@ impl World {
 
     /// From now on the store takes its time.
     pub fn hold_persist(&self) {
-        self.0.borrow_mut().persist_held = Some(Vec::new());
+        self.0.borrow_mut().persist_held.get_or_insert_default();
     }
 
     /// The store has written what it held.
