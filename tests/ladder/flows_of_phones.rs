@@ -343,3 +343,50 @@ fn a_phone_without_a_flow_is_unavailable_until_it_is_back() {
     alice.cancel();
     world.finish();
 }
+
+/// Alice calls Bob's phone, and its connection breaks before it has said anything: which one broke, and the other, by
+/// which it is called now.
+fn broken_off(world: &World) -> (Phone, Phone, Phone) {
+    let alice = world.registered("1001");
+    let [first, second] = two_flows(world);
+    alice.invite("1002");
+    let (before, after) = if first.is_asked() { (first, second) } else { (second, first) };
+    world.flow_down(before.path().flow.0);
+    assert!(after.is_asked());
+    (alice, before, after)
+}
+
+/// RFC 3261 §13.2.2.4, §18.2.2, RFC 5626 §7: what was sent by the connection that broke is answered all the same, over
+/// another one, and once more: that call is acknowledged and ended, and the other goes on.
+#[test]
+fn what_answers_by_the_way_before_is_acknowledged_and_ended() {
+    let world = World::new();
+    let (alice, before, after) = broken_off(&world);
+    before.manual();
+    before.answer();
+    before.repeat();
+    assert_eq!((before.got("ACK").len(), before.got("BYE").len()), (2, 1));
+    after.ring();
+    after.answer();
+    alice.ack();
+    assert!(alice.in_call() && after.in_call());
+    before.repeat();
+    assert_eq!((before.got("ACK").len(), before.got("BYE").len()), (3, 1), "whoever has the call meanwhile");
+    alice.bye();
+    assert_eq!(after.got("BYE").len(), 1);
+    world.finish();
+}
+
+/// RFC 3261 §9.1, RFC 5626 §7: and a phone that rings for it stops.
+#[test]
+fn what_rings_by_the_way_before_is_cancelled() {
+    let world = World::new();
+    let (alice, before, after) = broken_off(&world);
+    before.ring();
+    assert_eq!((before.got("CANCEL").len(), before.is_asked()), (1, false));
+    assert_eq!(alice.got("180").len(), 0, "nobody is told of it");
+    after.ring();
+    alice.cancel();
+    assert_eq!((before.got("CANCEL").len(), after.got("CANCEL").len()), (1, 1));
+    world.finish();
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dialtone::switch::Input;
 use dialtone_core::Mono;
-use dialtone_signaling::message::{Message, Name};
+use dialtone_signaling::message::{Message, Method, Name};
 use dialtone_signaling::registrar::{Binding, Nat};
 use dialtone_signaling::stack::SipInput;
 use dialtone_signaling::wire::{Path, Transport};
@@ -160,5 +160,68 @@ fn a_connection_of_before_a_restart_is_nobody_elses_now() {
     assert_eq!((carol.got("INVITE").len(), bob.got("INVITE").len()), (0, 1));
     alice.cancel();
     bob.ring();
+    world.finish();
+}
+
+/// RFC 3261 §26.3.2.4: what is asked within one call takes no place of others, and of itself only so much: beyond that
+/// it is refused, each time and without memory, until some of it is over. The call may always end.
+#[test]
+fn requests_within_a_call_have_a_bound() {
+    let world = World::with(|options| options.stack.transactions_max = 200);
+    let (mallory, carol) = (world.registered("1001"), world.registered("1003"));
+    world.advance(40_000);
+    mallory.invite("*43");
+    mallory.ack();
+    let asks = || {
+        mallory.within(Method::Options, |_| {});
+        mallory.status()
+    };
+    let statuses: Vec<_> = (0..300).map(|_| asks()).collect();
+    let served = statuses.iter().filter(|status| **status == 200).count();
+    assert!(
+        (32..200).contains(&served) && statuses[..served].iter().all(|status| *status == 200),
+        "{served}"
+    );
+    assert!(statuses[served..].iter().all(|status| *status == 503));
+    mallory.repeat();
+    assert_eq!(mallory.status(), 503);
+    assert!(world.counts().stack.transactions <= served + 4 && world.counts().stack.refused > 0);
+    assert!(!world.is_full());
+    carol.invite("*43");
+    assert_eq!(carol.status(), 200);
+    carol.ack();
+    world.advance(40_000);
+    assert_eq!(asks(), 200, "there is room again");
+    (0..300).for_each(|_| mallory.within(Method::Options, |_| {}));
+    mallory.bye();
+    assert_eq!((mallory.status(), world.cdrs().len()), (200, 1));
+    carol.bye();
+    world.finish();
+}
+
+/// RFC 3262 §4, RFC 3261 §26.3.2.4: who goes on and on with them and answers no PRACK is not acknowledged beyond a
+/// bound; the numbers go on where they were once there is room.
+#[test]
+fn pracks_without_an_answer_have_a_bound() {
+    let world = World::with(|options| {
+        options.site.extensions.get_mut("1002").unwrap().ring_timeout = Duration::from_secs(60);
+    });
+    let (alice, bob) = (world.registered("1001"), world.registered("1002"));
+    alice.invite("1002");
+    bob.manual();
+    (1..=300).for_each(|rseq| bob.rings_reliably(183, rseq, "", None));
+    let acknowledged = bob.got("PRACK").len() as u32;
+    assert!((8..200).contains(&acknowledged), "{acknowledged}");
+    assert!(world.counts().stack.transactions < 200);
+    world.advance(40_000);
+    bob.automatic();
+    let before = bob.got("PRACK").len();
+    bob.rings_reliably(183, acknowledged, "", None);
+    assert_eq!(bob.got("PRACK").len(), before);
+    bob.rings_reliably(183, acknowledged + 1, "", None);
+    assert_eq!(bob.header("PRACK", Name::RAck), format!("{} 1 INVITE", acknowledged + 1));
+    bob.answer();
+    alice.ack();
+    alice.bye();
     world.finish();
 }

@@ -91,6 +91,31 @@ fn a_transport_error_gives_way_at_once() {
     world.finish();
 }
 
+/// RFC 3263 §4.3, RFC 3261 §8.1.3.1, §9.1: that a target cannot be reached says nothing of the one that the call has gone
+/// on to, and that rings.
+#[test]
+fn a_transport_error_of_a_target_that_was_given_up_ends_nothing() {
+    let world = believing();
+    let (alice, bob) = (world.registered("1001"), world.phone("1002"));
+    registers_as(&bob, "<sip:1002@phones.example;transport=tcp>");
+    let [dead, live] =
+        ["10.0.0.21:5060", "10.0.0.22:5062"].map(|address| world.phone_at("1002", Transport::Tcp, address));
+    world.srv("_sip._tcp.phones.example", 10, "a.phones.example", "10.0.0.21:5060");
+    world.srv("_sip._tcp.phones.example", 20, "b.phones.example", "10.0.0.22:5062");
+    dead.loses("INVITE", 1);
+    alice.invite("1002");
+    world.advance(4000);
+    live.ring();
+    world.advance(1000);
+    world.send_to_failed("10.0.0.21");
+    live.answer();
+    alice.ack();
+    assert!(alice.in_call() && live.in_call());
+    alice.bye();
+    assert_eq!(live.got("BYE").len(), 1);
+    world.finish();
+}
+
 /// RFC 3263 §4.3, RFC 3261 §21.5.4: 503 gives way to the next, and is left alone as long as it says.
 #[test]
 fn an_overloaded_target_gives_way_and_is_left_alone() {
@@ -335,6 +360,60 @@ fn a_question_finds_the_next_target_too() {
     assert_eq!(world.counts().stack.unreachable, 0);
     world.apply(sample());
     world.advance(120_000);
+    world.finish();
+}
+
+/// RFC 8767 §5: what is known, fresh or stale, serves also while so many wait for DNS that nobody else may.
+#[test]
+fn what_is_known_needs_no_room_to_wait() {
+    let world = World::with(|options| {
+        options.reach = ReachPolicy { nat: Nat::Never, ..ReachPolicy::default() };
+        options.stack.dns.waiting = 1;
+    });
+    let [alice, live, _] = by_name(&world, "<sip:1002@phones.example;transport=udp>");
+    let (carol, dan) = (world.registered("1003"), world.registered("1004"));
+    registers_as(&dan, "<sip:1004@tarpit.example>");
+    let is_called = || {
+        alice.invite("1002");
+        assert!(live.is_asked());
+        live.respond(486);
+    };
+    is_called();
+    world.dns_is(Mood::Silent);
+    for pause in [0, 120_000] {
+        world.advance(pause);
+        carol.invite("1004");
+        assert_eq!(world.counts().stack.names.names.waiting, 1);
+        is_called();
+        carol.cancel();
+        world.advance(10_000);
+    }
+    assert_eq!(world.counts().stack.names.names.refused, 0);
+    world.finish();
+}
+
+/// RFC 3261 §26.3.2.4: of the requests that may wait for DNS an extension has a share, whatever name it registers.
+#[test]
+fn an_extension_has_a_share_of_those_that_wait() {
+    let world = World::with(|options| {
+        options.reach = ReachPolicy { nat: Nat::Never, ..ReachPolicy::default() };
+        options.stack.dns.waiting = 8;
+        options.site.extensions.values_mut().for_each(|one| one.ring_timeout = Duration::from_secs(60));
+    });
+    let [alice, first, _] = by_name(&world, "<sip:1002@phones.example;transport=udp>");
+    let mallory = world.registered("1003");
+    registers_as(&mallory, "<sip:1003@tarpit.example>");
+    world.dns_is(Mood::Silent);
+    let callers: Vec<_> = (0..3).map(|_| world.phone("1004")).collect();
+    callers.iter().for_each(|caller| caller.invite("1003"));
+    assert_eq!(world.counts().stack.names.names.waiting, 2);
+    assert_eq!(world.counts().stack.names.names.refused, 1);
+    alice.invite("1002");
+    assert_eq!(world.counts().stack.names.names.waiting, 3);
+    assert!(!first.is_asked());
+    alice.cancel();
+    callers.iter().take(2).for_each(Phone::cancel);
+    world.advance(10_000);
     world.finish();
 }
 

@@ -371,6 +371,21 @@ fn a_site_may_forbid_it_or_insist_on_it() {
     world.finish();
 }
 
+/// RFC 3262 §3, §4: only what is acknowledged is offered: a change of ours says nothing of it.
+#[test]
+fn a_change_does_not_ask_for_reliable_answers() {
+    let (world, alice, bob) = super::calls::talking();
+    assert!(bob.header("INVITE", Name::Supported).contains("100rel"));
+    world.advance(900_000);
+    for phone in [&alice, &bob] {
+        assert_eq!(phone.header("re-INVITE", Name::Supported), "timer, replaces, norefersub");
+        phone.respond(183);
+        phone.answer();
+    }
+    alice.bye();
+    world.finish();
+}
+
 /// RFC 3262 §3: whoever hangs up while a provisional answer is on its way is told with the final one.
 #[test]
 fn the_caller_gives_up_before_it_acknowledges() {

@@ -202,11 +202,18 @@ impl World {
 
     /// What was sent last could not be sent.
     pub fn send_failed(&self) {
+        self.send_to_failed("");
+    }
+
+    /// What was sent last to whoever has an address that begins like this could not be sent.
+    pub fn send_to_failed(&self, address: &str) {
         let ticket = self.0.borrow().effects.iter().rev().find_map(|(_, effect)| match effect {
-            Effect::Send(transmit) => Some(transmit.ticket),
+            Effect::Send(transmit) => {
+                transmit.path.remote.to_string().starts_with(address).then_some(transmit.ticket)
+            }
             _ => None,
         });
-        let event = TransportEvent::SendFailed { ticket: ticket.unwrap_or_default() };
+        let event = TransportEvent::SendFailed { ticket: ticket.expect("something that was sent") };
         self.input(Input::Sip(SipInput::Transport(event)));
     }
 

@@ -20,11 +20,12 @@ mod rules;
 mod tests;
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
-use dialtone_core::Mono;
+use dialtone_core::{Mono, Number};
 
 use self::cache::{Cache, Known};
 pub use self::dns::{Answer, Kind, Question, RECORDS_MAX, Record, Reply};
@@ -40,8 +41,11 @@ use self::rules::{Step, step};
 const STALE_AFTER: Duration = Duration::from_millis(1800);
 /// Questions that one request may need: as many as SRV records lead to addresses, twice.
 const QUESTIONS_MAX: usize = 80;
-/// Questions that are with DNS at a time, for each request that may wait.
+/// Questions that are with DNS at a time, for each request that may wait. Beyond that, one asks while half of the room is
+/// free.
 const ASKED_PER_SEARCH: usize = 4;
+/// The part of those that may wait which one extension may take.
+const SHARES: usize = 4;
 /// A question without an answer is asked anew after this.
 const ASKED_AGAIN: Duration = Duration::from_secs(30);
 
@@ -81,6 +85,8 @@ pub struct LocatorCounts {
 struct Search {
     hop: Hop,
     means: Means,
+    /// The extension that it is sent to; those of calls that are over count as one's.
+    whose: Option<Number>,
     /// What was learned for it: it must not depend on what the cache has room for.
     heard: HashMap<Question, Answer>,
     /// What it waits for.
@@ -96,6 +102,8 @@ pub struct Locator<K> {
     cache: Cache,
     failed: Failed,
     searches: HashMap<K, Search>,
+    /// How many wait for each extension.
+    shares: HashMap<Option<Number>, usize>,
     /// Since when DNS is asked, and who waits for it.
     asked: HashMap<Question, (Mono, Vec<K>)>,
     deadlines: BinaryHeap<Reverse<(Mono, K)>>,
@@ -110,6 +118,7 @@ impl<K: Copy + Eq + Hash + Ord> Locator<K> {
             cache: Cache::default(),
             failed: Failed::default(),
             searches: HashMap::new(),
+            shares: HashMap::new(),
             asked: HashMap::new(),
             deadlines: BinaryHeap::new(),
             counts: LocatorCounts::default(),
@@ -132,27 +141,45 @@ impl<K: Copy + Eq + Hash + Ord> Locator<K> {
         }
     }
 
-    /// Where does this lead? [`LocatorOutput::Found`] says, perhaps at once. False when too many wait already.
+    /// Where does this lead? [`LocatorOutput::Found`] says, at once when it is known. False when too many wait already, in
+    /// all or for this extension.
     pub fn find(
         &mut self,
         now: Mono,
         key: K,
-        (hop, means): (Hop, Means),
+        (hop, means, whose): (Hop, Means, Option<Number>),
         roll: Roll<'_>,
         out: &mut Vec<LocatorOutput<K>>,
     ) -> bool {
-        if self.searches.len() >= self.policy.waiting {
-            self.counts.refused += 1;
-            return false;
+        let (heard, missing, until) = (HashMap::new(), Vec::new(), now + self.policy.patience);
+        let mut search = Search { hop, means, whose, heard, missing, takes_stale: false, until };
+        let questions = match self.look(now, &search, roll) {
+            Step::Targets(targets) => {
+                self.found(now, key, targets, out);
+                return true;
+            }
+            Step::Ask(questions) => questions,
+        };
+        if !self.has_room_for(&search.whose) {
+            // RFC 8767 §5: what is past its time is better than nothing.
+            search.takes_stale = true;
+            let Step::Targets(targets) = self.look(now, &search, roll) else {
+                self.counts.refused += 1;
+                return false;
+            };
+            self.counts.stale += 1;
+            self.found(now, key, targets, out);
+            return true;
         }
-        let until = now + self.policy.patience;
-        let (heard, missing) = (HashMap::new(), Vec::new());
-        self.searches.insert(key, Search { hop, means, heard, missing, takes_stale: false, until });
+        *self.shares.entry(search.whose.clone()).or_default() += 1;
+        self.searches.insert(key, search);
         self.deadlines.push(Reverse((until, key)));
         if STALE_AFTER < self.policy.patience {
             self.deadlines.push(Reverse((now + STALE_AFTER, key)));
         }
-        self.go_on(now, key, roll, out);
+        if !self.ask(now, key, questions, out) {
+            self.go_on(now, key, roll, out);
+        }
         true
     }
 
@@ -238,20 +265,10 @@ impl<K: Copy + Eq + Hash + Ord> Locator<K> {
     fn go_on(&mut self, now: Mono, key: K, roll: Roll<'_>, out: &mut Vec<LocatorOutput<K>>) {
         loop {
             let Some(search) = self.searches.get(&key) else { return };
-            let (cache, takes_stale) = (&self.cache, search.takes_stale);
-            let known = |question: &Question| {
-                search.heard.get(question).cloned().or_else(|| match cache.look(now, question) {
-                    Known::Fresh(answer) | Known::Resting(answer) => Some(answer),
-                    Known::Stale(answer) if takes_stale => Some(answer),
-                    Known::Stale(_) | Known::No => None,
-                })
-            };
-            match step(&search.hop, search.means, &known, roll) {
-                Step::Targets(mut targets) => {
-                    self.searches.remove(&key);
-                    self.failed.sort(now, &mut targets);
-                    self.counts.not_found += u64::from(targets.is_empty());
-                    return out.push(LocatorOutput::Found(key, targets));
+            match self.look(now, search, roll) {
+                Step::Targets(targets) => {
+                    self.ended(key);
+                    return self.found(now, key, targets, out);
                 }
                 Step::Ask(questions) => {
                     if self.ask(now, key, questions, out) {
@@ -262,17 +279,54 @@ impl<K: Copy + Eq + Hash + Ord> Locator<K> {
         }
     }
 
+    /// What is to be done next for one that waits, or that need not.
+    fn look(&self, now: Mono, search: &Search, roll: Roll<'_>) -> Step {
+        let known = |question: &Question| {
+            search.heard.get(question).cloned().or_else(|| match self.cache.look(now, question) {
+                Known::Fresh(answer) | Known::Resting(answer) => Some(answer),
+                Known::Stale(answer) if search.takes_stale => Some(answer),
+                Known::Stale(_) | Known::No => None,
+            })
+        };
+        step(&search.hop, search.means, &known, roll)
+    }
+
+    fn found(&mut self, now: Mono, key: K, mut targets: Vec<Target>, out: &mut Vec<LocatorOutput<K>>) {
+        self.failed.sort(now, &mut targets);
+        self.counts.not_found += u64::from(targets.is_empty());
+        out.push(LocatorOutput::Found(key, targets));
+    }
+
+    /// Whether one more of theirs may wait.
+    fn has_room_for(&self, whose: &Option<Number>) -> bool {
+        let share = (self.policy.waiting / SHARES).max(1);
+        self.searches.len() < self.policy.waiting && self.shares.get(whose).is_none_or(|waits| *waits < share)
+    }
+
+    /// One does not wait any more.
+    fn ended(&mut self, key: K) {
+        if let Some(search) = self.searches.remove(&key)
+            && let Entry::Occupied(mut share) = self.shares.entry(search.whose)
+        {
+            *share.get_mut() -= 1;
+            if *share.get() == 0 {
+                share.remove();
+            }
+        }
+    }
+
     /// Asks what is missing; false when none of it can be asked, and all of it is taken to have failed.
     fn ask(&mut self, now: Mono, key: K, questions: Vec<Question>, out: &mut Vec<LocatorOutput<K>>) -> bool {
-        if self.asked.len() >= self.policy.waiting * ASKED_PER_SEARCH {
+        let most = self.policy.waiting * ASKED_PER_SEARCH;
+        if self.asked.len() >= most {
             self.asked.retain(|_, (since, _)| now < *since + ASKED_AGAIN);
         }
         let Some(search) = self.searches.get_mut(&key) else { return true };
         let over = search.until <= now;
         for question in questions {
-            let room = self.asked.len() < self.policy.waiting * ASKED_PER_SEARCH
-                && search.heard.len() + search.missing.len() < QUESTIONS_MAX
-                && !over;
+            let most = if search.missing.len() < ASKED_PER_SEARCH { most } else { most / 2 };
+            let room =
+                self.asked.len() < most && search.heard.len() + search.missing.len() < QUESTIONS_MAX && !over;
             match self.asked.get_mut(&question) {
                 Some((_, waiting)) if !over => waiting.push(key),
                 None if room => {

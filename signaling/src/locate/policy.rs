@@ -19,7 +19,7 @@ pub struct DnsPolicy {
     pub failure_rest: Duration,
     /// Answers that are kept, and failures.
     pub cache: usize,
-    /// Requests that wait for their targets at a time.
+    /// Requests that wait for their targets at a time; a quarter of them, but one at least, to one extension.
     pub waiting: usize,
     /// How long a target may say nothing while there is another (RFC 3263 §4.3).
     pub failover_after: Duration,

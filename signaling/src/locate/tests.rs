@@ -69,9 +69,14 @@ impl Bench {
     }
 
     fn find(&mut self, key: u32, uri: &str) -> bool {
+        self.find_for(&key.to_string(), key, uri)
+    }
+
+    fn find_for(&mut self, whose: &str, key: u32, uri: &str) -> bool {
         let hop = Hop::of(&Uri::parse(uri).unwrap()).unwrap();
+        let sought = (hop, self.means, Some(whose.to_owned()));
         let mut out = Vec::new();
-        let taken = self.locator.find(self.now, key, (hop, self.means), &mut |_| 0, &mut out);
+        let taken = self.locator.find(self.now, key, sought, &mut |_| 0, &mut out);
         self.take(out);
         taken
     }
@@ -309,6 +314,29 @@ fn those_that_wait_have_a_bound() {
     bench.serve(|_| Reply::FAILED);
     assert_eq!(bench.found.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [1, 2]);
     assert!(bench.find(3, "sip:a@one.example"));
+}
+
+/// RFC 3261 §26.3.2.4: nobody's names, however slow and however many servers stand behind them, take the place of all
+/// others, and it is given back.
+#[test]
+fn an_extension_has_a_share() {
+    let mut bench = Bench::new(DnsPolicy { waiting: 8, ..DnsPolicy::default() });
+    let many = (0..16).fold(Zone::default(), |zone, server| {
+        zone.srv("_sip._udp.tarpit.example", 0, 5060, &format!("{server}.tarpit.example"))
+    });
+    for key in 0..4 {
+        assert_eq!(bench.find_for("1001", key, "sip:a@tarpit.example;transport=udp"), key < 2);
+    }
+    let question = bench.asked.pop().unwrap();
+    bench.answer(&question, &many.reply(&question));
+    assert!(bench.locator.counts().open <= 16, "half of all that may be with DNS");
+    bench.asked.clear();
+    assert!(bench.find_for("1002", 4, "sip:a@example.com;transport=udp"));
+    assert_eq!(bench.serve(|question| example().reply(question)).len(), 5);
+    assert_eq!(bench.last().len(), 3);
+    bench.advance(5000);
+    assert_eq!((bench.locator.counts().waiting, bench.locator.shares.len()), (0, 0));
+    assert!(bench.find_for("1001", 5, "sip:a@slow.example"));
 }
 
 proptest! {

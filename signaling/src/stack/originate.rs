@@ -111,7 +111,7 @@ impl Stack {
         let Some(leg) = self.legs.get(&id) else { return false };
         let State::Calling(calling) = &leg.state else { return false };
         let Some((mut invite, failed, left)) = calling.next_way(status) else { return false };
-        let endpoint = leg.endpoint.clone();
+        let (endpoint, before) = (leg.endpoint.clone(), calling.tx);
         self.way_failed(&endpoint, failed, out);
         let Some((way, left)) = self.first_way(&endpoint, left, out) else { return false };
         // RFC 3261 §8.1.3.5: another attempt has the same Call-ID and From, and the next CSeq.
@@ -132,6 +132,8 @@ impl Stack {
             let shown = identity.described(&calling.offer, path);
             invite.set_body(CONTENT_TYPE, leg.sdp.offer(&shown));
         }
+        // It may have arrived: who rings for it must stop, and who answers it hang up (RFC 3261 §13.2.2.4).
+        self.tx.give_way(now.mono, before, &mut self.tx_out);
         let tx = self.tx.send(now.mono, invite.clone(), way.course, Some(id), &mut self.tx_out);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.nat = way.nat;

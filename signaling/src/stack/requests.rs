@@ -20,7 +20,7 @@ impl Stack {
     /// The answer to what belongs to nothing that we know, and to a ping. Nobody had to prove anything to send
     /// it, so that it must not take a place in the table of transactions.
     pub(super) fn answer_without_memory(
-        &self,
+        &mut self,
         now: Mono,
         request: &Request,
         key: &Lookup,
@@ -32,7 +32,18 @@ impl Stack {
             _ if self.tx.knows(key) => return None,
             Method::Cancel if self.tx.has_invite_of(request) => return None,
             Method::Cancel => Response::to(request, 481),
-            _ if in_dialog() && self.dialog_of(request).is_some() => return None,
+            _ if in_dialog()
+                && let Some(leg) = self.dialog_of(request) =>
+            {
+                // A call may always end.
+                if request.method == Method::Bye || self.tx.has_room_of(leg) {
+                    return None;
+                }
+                self.refused += 1;
+                let mut response = Response::to(request, 503);
+                response.headers.push(Name::RetryAfter, "5");
+                response
+            }
             // A BYE that crossed ours is no mistake of whoever sent it.
             _ if in_dialog() && self.ended.knows(now, request, path.remote.ip()) => {
                 Response::to(request, 200)

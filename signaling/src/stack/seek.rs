@@ -10,7 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use dialtone_core::{LegId, Now};
+use dialtone_core::{LegId, Now, Number};
 
 use super::{SipOutput, Stack};
 use crate::locate::{
@@ -119,7 +119,8 @@ impl Stack {
             return self.next_target(now, owner, undelivered);
         }
         let tx = undelivered.tx;
-        let sought = (undelivered.errand.hop.clone(), self.means(owner, &undelivered));
+        let whose = self.whose(owner, tx).cloned();
+        let sought = (undelivered.errand.hop.clone(), self.means(owner, &undelivered), whose);
         let (seeker, tokens) = (&mut self.seeker, &mut self.tokens);
         let mut roll = |below| tokens.below(below);
         if seeker.locator.find(now.mono, tx, sought, &mut roll, &mut seeker.said) {
@@ -148,12 +149,17 @@ impl Stack {
         }
     }
 
+    /// The extension that a request is for, while that is known.
+    fn whose(&self, owner: Option<LegId>, tx: TxId) -> Option<&Number> {
+        match owner {
+            Some(leg) => self.legs.get(&leg).map(|leg| &leg.endpoint),
+            None => self.probes.whose(tx),
+        }
+    }
+
     /// How a request may be sent: over what its extension may use, and never in the clear when TLS was the way.
     fn means(&self, owner: Option<LegId>, undelivered: &Undelivered) -> Means {
-        let endpoint = match owner {
-            Some(leg) => self.legs.get(&leg).map(|leg| &leg.endpoint),
-            None => self.probes.whose(undelivered.tx),
-        };
+        let endpoint = self.whose(owner, undelivered.tx);
         let policy = endpoint.and_then(|endpoint| self.policy(endpoint));
         let came = undelivered.path.transport;
         let sockets = &self.ways.sockets;

@@ -42,7 +42,7 @@ pub(super) struct InviteClient {
     reliable: bool,
     /// Whether another target gets the request when nobody answers in time.
     hurried: bool,
-    /// Whether another target has got it.
+    /// Whether another target has got it, or another INVITE taken its place.
     late: bool,
     /// Whether nobody waits for its answer any more.
     dismissed: bool,
@@ -209,6 +209,15 @@ impl InviteClient {
     pub fn dismiss(&mut self, now: Mono) {
         if self.waits() {
             (self.hurried, self.dismissed) = (false, true);
+            self.timers = Timers::default();
+            self.timers.leave_after(now, self.timing.patience());
+        }
+    }
+
+    /// Another INVITE has taken its place before anything was heard: it is not repeated any more, and is late.
+    pub fn give_way(&mut self, now: Mono) {
+        if self.state == State::Calling && !self.late {
+            self.late = true;
             self.timers = Timers::default();
             self.timers.leave_after(now, self.timing.patience());
         }

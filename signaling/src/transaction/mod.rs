@@ -18,7 +18,7 @@ mod tests;
 mod timing;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -60,6 +60,10 @@ enum Action {
 /// Transactions that tables have room for from the start: growing one moves all of it within some turn.
 const RESERVED_MAX: usize = 1 << 16;
 
+/// Transactions of one leg at a time, so that no call takes the place of all others (RFC 3261 §26.3.2.4): as many as four
+/// keys a second, each in an INFO, make within the 32 seconds of timer J.
+const OF_LEG_MAX: usize = 128;
+
 /// Every transaction of this machine.
 pub struct Transactions {
     timing: Timing,
@@ -68,8 +72,14 @@ pub struct Transactions {
     /// Boxed, so that the table stays small: growing it is part of some turn.
     all: IdMap<TxId, Box<Transaction>>,
     waiting: usize,
+    /// Those that begin something, rather than end or change a call that goes on.
+    begun: usize,
+    /// How many serve each leg.
+    of_legs: IdMap<LegId, usize>,
     clients: TextMap<Arc<[u8]>, TxId>,
     servers: TextMap<Arc<[u8]>, TxId>,
+    /// Attempts whose ticket is not their name: of requests that went by more than one way.
+    tickets: HashMap<Ticket, TxId>,
     deadlines: BinaryHeap<Reverse<(Mono, TxId)>>,
     /// What the machine that is being driven asks for; empty between calls.
     actions: Vec<Action>,
@@ -89,8 +99,11 @@ impl Transactions {
             next: 1, // ticket 0 means that nobody cares
             all: IdMap::with_capacity_and_hasher(room, Default::default()),
             waiting: 0,
+            begun: 0,
+            of_legs: IdMap::with_capacity_and_hasher(room, Default::default()),
             clients: TextMap::with_capacity_and_hasher(room, Default::default()),
             servers: TextMap::with_capacity_and_hasher(room, Default::default()),
+            tickets: HashMap::new(),
             deadlines: BinaryHeap::with_capacity(room),
             actions: Vec::new(),
             held: HashSet::new(),
@@ -150,7 +163,7 @@ impl Transactions {
         match request.method {
             Method::Ack => out.push(TxOutput::Ack { request, path }),
             // An ACK never gets an answer; everything else may be refused here.
-            _ if self.all.len() >= self.room_for(&request) => {
+            _ if !self.has_room_for(&request) => {
                 self.refused += 1;
                 let mut response = Response::to(&request, 503);
                 response.headers.push(Name::RetryAfter, "5");
@@ -213,14 +226,7 @@ impl Transactions {
 
     /// The leg for which something left under this ticket.
     pub fn sender(&self, ticket: Ticket) -> Option<LegId> {
-        self.owner(TxId(ticket.0))
-    }
-
-    /// A request turned out to serve this leg.
-    pub fn set_owner(&mut self, tx: TxId, leg: LegId) {
-        if let Some(transaction) = self.all.get_mut(&tx) {
-            transaction.owner = Some(leg);
-        }
+        self.owner(self.sent_under(ticket)?)
     }
 
     /// The CANCEL for an INVITE of ours, when RFC 3261 §9.1 lets us send it: after a provisional answer
@@ -264,26 +270,10 @@ impl Transactions {
         }
     }
 
-    /// Whoever sent this INVITE is gone: it is not repeated any more, and its answer is acknowledged until the peer can
-    /// have none left (RFC 3261 §17.1.1.3).
-    pub fn dismiss(&mut self, now: Mono, invite: TxId, out: &mut Vec<TxOutput>) {
-        self.drive(invite, out, |machine, _| match machine {
-            Machine::InviteClient(client) => client.dismiss(now),
-            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {}
-        });
-    }
-
-    /// Gives up an INVITE of ours; late answers are dropped.
-    pub fn abandon(&mut self, invite: TxId, out: &mut Vec<TxOutput>) {
-        self.drive(invite, out, |machine, actions| match machine {
-            Machine::InviteClient(client) => client.abandon(actions),
-            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {}
-        });
-    }
-
     /// What was sent under this ticket never left.
     pub fn send_failed(&mut self, ticket: Ticket, out: &mut Vec<TxOutput>) {
-        self.drive(TxId(ticket.0), out, |machine, actions| match machine {
+        let Some(tx) = self.sent_under(ticket) else { return };
+        self.drive(tx, out, |machine, actions| match machine {
             Machine::InviteClient(client) => client.transport_failed(actions),
             Machine::Client(client) => client.transport_failed(actions),
             Machine::InviteServer(server) => server.transport_failed(actions),
@@ -306,7 +296,7 @@ impl Transactions {
     /// Whether a request that begins something would be refused, by when it is here: those that are on their way find
     /// room in the last part of the table.
     pub fn is_full(&self) -> bool {
-        self.all.len() >= self.limit - self.limit / 32
+        self.begun >= self.limit - self.limit / 32
     }
 
     /// The next instant at which `expire` has work.
@@ -314,11 +304,10 @@ impl Transactions {
         self.deadlines.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Transactions that there may be before this request is refused. What ends or changes a call that goes on
-    /// finds room where a new one does not.
-    fn room_for(&self, request: &Request) -> usize {
-        let goes_on = request.method == Method::Cancel || request.to().is_ok_and(|to| to.tag().is_some());
-        if goes_on { self.limit.saturating_mul(2) } else { self.limit }
+    /// Whether there is room for this request. What begins and what goes on with a call take none from each other.
+    fn has_room_for(&self, request: &Request) -> bool {
+        let those = if begins(request) { self.begun } else { self.all.len() - self.begun };
+        those < self.limit
     }
 
     /// Answers a request without a transaction. Each repetition is answered afresh, and alike.
@@ -335,7 +324,8 @@ impl Transactions {
         }
         let transmit = Transmit {
             path: response_path(request, path),
-            opens: response_opens(request, path),
+            // Nobody has proved anything to have a connection opened.
+            opens: Opens::Nowhere,
             payload: response.to_bytes(),
             ticket: Ticket::default(),
         };
@@ -358,7 +348,9 @@ impl Transactions {
         };
         let tx = self.new_id();
         let (way, opens) = (response_path(request, path), response_opens(request, path));
-        self.add(tx, Transaction::new(machine, way, opens, Key::Server(key.share())));
+        let mut transaction = Transaction::new(machine, way, opens, Key::Server(key.share()), Ticket(tx.0));
+        transaction.begins = begins(request);
+        self.add(tx, transaction);
         tx
     }
 
@@ -378,6 +370,11 @@ impl Transactions {
             out.push(TxOutput::Seen { owner, peer, message: message.clone().into() });
         }
     }
+}
+
+/// Whether a request begins something, rather than ends or changes a call that goes on.
+fn begins(request: &Request) -> bool {
+    request.method != Method::Cancel && !request.to().is_ok_and(|to| to.tag().is_some())
 }
 
 /// The way of the answers to a request that came this way.

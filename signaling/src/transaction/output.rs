@@ -82,8 +82,8 @@ pub enum TxOutput {
         /// The way.
         path: Path,
     },
-    /// An INVITE that has gone on to another target was answered by this one all the same: the first provisional
-    /// answer, a refusal, each 2xx.
+    /// An INVITE that has gone on to another target, or by another way, was answered by this one all the same: the
+    /// first provisional answer, a refusal, each 2xx.
     Late {
         /// The transaction of the target that was given up.
         tx: TxId,

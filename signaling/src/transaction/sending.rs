@@ -7,9 +7,9 @@ use dialtone_core::{LegId, Mono};
 use super::client::Client;
 use super::invite_client::InviteClient;
 use super::table::{Key, Machine, Transaction};
-use super::{Course, Errand, Failure, Lookup, Transactions, TxId, TxOutput, Undelivered};
+use super::{Course, Errand, Failure, Lookup, Transactions, TxId, TxOutput, Undelivered, begins};
 use crate::message::{Method, Name, Request};
-use crate::wire::{Opens, Path};
+use crate::wire::{Opens, Path, Ticket};
 
 impl Transactions {
     /// Sends a request. Its topmost Via must carry a branch of ours that was never used before. When its way is not
@@ -31,7 +31,7 @@ impl Transactions {
                 let undelivered = Undelivered { tx, errand, path, failure: Failure::Unsent };
                 out.push(TxOutput::Undelivered { owner, undelivered: Box::new(undelivered) });
             }
-            errand => self.start(now, tx, request, (path, opens), errand, owner, None, out),
+            errand => self.start(now, (tx, Ticket(tx.0)), request, (path, opens), errand, owner, None, out),
         }
         tx
     }
@@ -52,7 +52,35 @@ impl Transactions {
         let absorber = self.new_id();
         self.rename(tx, absorber);
         let request = errand.request.clone();
-        self.start(now, tx, request, (path, opens), Some(errand), owner, patience, out);
+        // What could not be sent to a target says nothing of the next one.
+        let ticket = Ticket(self.new_id().0);
+        self.start(now, (tx, ticket), request, (path, opens), Some(errand), owner, patience, out);
+    }
+
+    /// An INVITE of ours is sent anew, as another one and by another way: what this one still hears is
+    /// [`TxOutput::Late`].
+    pub fn give_way(&mut self, now: Mono, invite: TxId, out: &mut Vec<TxOutput>) {
+        self.drive(invite, out, |machine, _| match machine {
+            Machine::InviteClient(client) => client.give_way(now),
+            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {}
+        });
+    }
+
+    /// Whoever sent this INVITE is gone: it is not repeated any more, and its answer is acknowledged until the peer can
+    /// have none left (RFC 3261 §17.1.1.3).
+    pub fn dismiss(&mut self, now: Mono, invite: TxId, out: &mut Vec<TxOutput>) {
+        self.drive(invite, out, |machine, _| match machine {
+            Machine::InviteClient(client) => client.dismiss(now),
+            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {}
+        });
+    }
+
+    /// Gives up an INVITE of ours; late answers are dropped.
+    pub fn abandon(&mut self, invite: TxId, out: &mut Vec<TxOutput>) {
+        self.drive(invite, out, |machine, actions| match machine {
+            Machine::InviteClient(client) => client.abandon(actions),
+            Machine::Client(_) | Machine::InviteServer(_) | Machine::Server(_) => {}
+        });
     }
 
     /// Cancels an INVITE of ours for this Reason, when that may be. Gives until when its final answer must come
@@ -91,7 +119,7 @@ impl Transactions {
     fn start(
         &mut self,
         now: Mono,
-        tx: TxId,
+        (tx, ticket): (TxId, Ticket),
         request: Request,
         (path, opens): (Path, Opens),
         errand: Option<Errand>,
@@ -101,6 +129,7 @@ impl Transactions {
     ) {
         let key = Key::Client(Lookup::client(&request).map(|key| key.share()));
         let reliable = path.transport.is_reliable();
+        let begins = begins(&request);
         let actions = &mut self.actions;
         let machine = if request.method == Method::Invite {
             let mut client = InviteClient::start(now, self.timing, reliable, request, actions);
@@ -111,8 +140,9 @@ impl Transactions {
             patience.into_iter().for_each(|patience| client.hurry(now, patience));
             Machine::Client(client)
         };
-        let mut transaction = Transaction::new(machine, path, opens, key);
-        (transaction.owner, transaction.errand) = (owner, errand.map(Box::new));
+        let mut transaction = Transaction::new(machine, path, opens, key, ticket);
+        (transaction.owner, transaction.begins) = (owner, begins);
+        transaction.errand = errand.map(Box::new);
         self.add(tx, transaction);
         self.started(tx, out);
     }

@@ -1,6 +1,7 @@
 //! The table of transactions: how one comes in, is driven, and goes.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use dialtone_core::{LegId, Mono};
@@ -9,7 +10,7 @@ use super::client::Client;
 use super::invite_client::InviteClient;
 use super::invite_server::InviteServer;
 use super::server::Server;
-use super::{Action, Errand, Failure, Transactions, TxId, TxOutput, Undelivered};
+use super::{Action, Errand, Failure, OF_LEG_MAX, Transactions, TxId, TxOutput, Undelivered};
 use crate::message::Response;
 use crate::wire::{Opens, Path, Ticket, Transmit};
 
@@ -54,15 +55,20 @@ pub(super) struct Transaction {
     pub path: Path,
     pub opens: Opens,
     pub owner: Option<LegId>,
+    /// Whether it begins something.
+    pub begins: bool,
     /// What is needed to send it by another way, while that is possible.
     pub errand: Option<Box<Errand>>,
     pub key: Key,
+    /// Under which what it sends leaves. It stays with the attempt, while a name goes on to the next one.
+    pub ticket: Ticket,
     scheduled: Option<Mono>,
 }
 
 impl Transaction {
-    pub fn new(machine: Machine, path: Path, opens: Opens, key: Key) -> Self {
-        Transaction { machine, path, opens, owner: None, errand: None, key, scheduled: None }
+    pub fn new(machine: Machine, path: Path, opens: Opens, key: Key, ticket: Ticket) -> Self {
+        let (owner, begins, errand, scheduled) = (None, false, None, None);
+        Transaction { machine, path, opens, owner, begins, errand, key, ticket, scheduled }
     }
 
     /// Does what its machine asks for; whether it is over.
@@ -73,7 +79,7 @@ impl Transaction {
             match action {
                 Action::Send(payload) => {
                     let (path, opens) = (self.path, self.opens.clone());
-                    let transmit = Transmit { path, opens, payload, ticket: Ticket(tx.0) };
+                    let transmit = Transmit { path, opens, payload, ticket: self.ticket };
                     out.push(TxOutput::Transmit { owner, transmit });
                 }
                 Action::Respond(response) => self.answered(tx, response, out),
@@ -139,8 +145,46 @@ impl Transactions {
                 self.servers.insert(Arc::clone(key), tx);
             }
         }
+        if transaction.ticket != Ticket(tx.0) {
+            self.tickets.insert(transaction.ticket, tx);
+        }
         self.waiting += usize::from(transaction.machine.waits());
+        self.begun += usize::from(transaction.begins);
+        self.owned(None, transaction.owner);
         self.all.insert(tx, Box::new(transaction));
+    }
+
+    /// A request turned out to serve this leg.
+    pub fn set_owner(&mut self, tx: TxId, leg: LegId) {
+        let Some(transaction) = self.all.get_mut(&tx) else { return };
+        let before = transaction.owner.replace(leg);
+        self.owned(before, Some(leg));
+    }
+
+    /// Whether one more may serve this leg that its far end asks for.
+    pub fn has_room_of(&self, leg: LegId) -> bool {
+        self.of_legs.get(&leg).is_none_or(|count| *count < OF_LEG_MAX)
+    }
+
+    /// A transaction goes from serving one leg to serving another.
+    fn owned(&mut self, before: Option<LegId>, after: Option<LegId>) {
+        if let Some(leg) = after {
+            *self.of_legs.entry(leg).or_default() += 1;
+        }
+        if let Some(leg) = before
+            && let Entry::Occupied(mut count) = self.of_legs.entry(leg)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    /// What left under this ticket, if it is not over: never another attempt of the same request.
+    pub(super) fn sent_under(&self, ticket: Ticket) -> Option<TxId> {
+        let tx = self.tickets.get(&ticket).copied().unwrap_or(TxId(ticket.0));
+        self.all.get(&tx).is_some_and(|transaction| transaction.ticket == ticket).then_some(tx)
     }
 
     /// Gives a transaction another name, if there is one of this.
@@ -149,6 +193,7 @@ impl Transactions {
         if let Key::Client(Some(key)) = &transaction.key {
             self.clients.insert(Arc::clone(key), to);
         }
+        self.tickets.insert(transaction.ticket, to);
         transaction.scheduled = transaction.machine.deadline();
         self.deadlines.extend(transaction.scheduled.map(|at| Reverse((at, to))));
         self.all.insert(to, transaction);
@@ -206,10 +251,14 @@ impl Transactions {
     }
 
     fn forget(&mut self, tx: TxId) {
-        match self.all.remove(&tx).map(|transaction| transaction.key) {
-            Some(Key::Client(Some(key))) => self.clients.remove(&key),
-            Some(Key::Server(key)) => self.servers.remove(&key),
-            Some(Key::Client(None)) | None => None,
+        let Some(transaction) = self.all.remove(&tx) else { return };
+        self.tickets.remove(&transaction.ticket);
+        self.begun -= usize::from(transaction.begins);
+        self.owned(transaction.owner, None);
+        match transaction.key {
+            Key::Client(Some(key)) => self.clients.remove(&key),
+            Key::Server(key) => self.servers.remove(&key),
+            Key::Client(None) => None,
         };
     }
 }

@@ -33,6 +33,10 @@ pub struct Limits {
     pub write_deadline: Duration,
     /// Connections being opened.
     pub pending_connects: usize,
+    /// Those of them that are for answers whose own connection is gone.
+    pub answer_connects: usize,
+    /// Those of them to one host.
+    pub answer_connects_per_host: usize,
     /// Messages waiting for one connection to open.
     pub pending_queue: usize,
     /// For a connection to open, its TLS handshake included.
@@ -73,6 +77,8 @@ impl Default for Limits {
             write_queue: 256,
             write_deadline: Duration::from_secs(10),
             pending_connects: 256,
+            answer_connects: 32,
+            answer_connects_per_host: 4,
             pending_queue: 16,
             connect_deadline: Duration::from_secs(5),
             datagram_queue: 4096,

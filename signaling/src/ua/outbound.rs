@@ -249,7 +249,8 @@ impl Leg {
         if let Some(rseq) = rseq(response).filter(|_| reliability != Reliability::Off)
             && let Some(fork) = calling.forks.get(&tag)
         {
-            if fork.receiver.hear(rseq) == Heard::Ignored {
+            // RFC 3262 §4: it comes again, and there may be room for another PRACK then.
+            if !desk.tx.has_room_of(self.id) || fork.receiver.hear(rseq) == Heard::Ignored {
                 return;
             }
             desk.look_for(&mut fork.dialog);

@@ -80,6 +80,19 @@ fn a_full_table_answers_503_without_memory() {
     assert!(text.contains("Retry-After: 5") && text.contains("To: <sip:1002@pbx>;tag="), "{text}");
 }
 
+/// RFC 3261 §18.2.2, §26.3.2.4: an answer opens a connection for whoever is served, and for nobody of whom nothing is
+/// remembered.
+#[test]
+fn an_answer_without_memory_opens_no_connection() {
+    let mut bench = Bench::with_limit(Transport::Tcp, 1);
+    bench.receive(request("OPTIONS", "z9hG4bKx"));
+    bench.receive(request("INVITE", "z9hG4bKy"));
+    bench.respond(200);
+    assert_eq!(bench.trace(), ["0.0 asked OPTIONS", "0.0 send 503", "0.0 send 200"]);
+    let opens: Vec<_> = bench.sent.iter().map(|transmit| transmit.opens.clone()).collect();
+    assert_eq!(opens, [Opens::Nowhere, Opens::At(bench.path.remote)]);
+}
+
 #[test]
 fn an_answer_goes_to_the_source_port_when_rport_asks_for_it() {
     let cases = [

@@ -96,3 +96,22 @@ fn each_2xx_of_a_target_that_was_given_up_is_told() {
     bench.until(80_000);
     assert_eq!(bench.trace(), ["36.0 undelivered", "36.0 gone"], "nobody else answered");
 }
+
+/// RFC 3261 §18.4, RFC 3263 §4.3: what could not be sent by one way says nothing of the next, which has the name of the
+/// request and no ticket that was there before.
+#[test]
+fn a_transport_error_is_of_one_attempt() {
+    let mut bench = given_up(Transport::Tcp);
+    let tickets: Vec<_> = bench.sent.iter().map(|transmit| transmit.ticket).collect();
+    let [first, second] = tickets[..] else { panic!("two attempts: {tickets:?}") };
+    let failed = |bench: &mut Bench, ticket| {
+        let mut out = Vec::new();
+        bench.layer.send_failed(ticket, &mut out);
+        bench.note(out);
+        (bench.trace(), bench.layer.len())
+    };
+    assert_eq!(failed(&mut bench, first), (vec![], 1), "it is late, and over");
+    assert_eq!(failed(&mut bench, first), (vec![], 1));
+    assert_eq!(failed(&mut bench, second), (vec!["4.0 undelivered".into()], 0));
+    assert!(bench.layer.tickets.is_empty());
+}

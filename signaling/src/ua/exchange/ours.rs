@@ -7,7 +7,7 @@ use dialtone_core::{Cause, HungUpBy, LegEvent, Mono, Party};
 use super::super::Desk;
 use super::super::cause::{cause_of, reason_value};
 use super::super::leg::{Body, Leg, State};
-use super::super::policy::SendIdentity;
+use super::super::policy::{Reliability, SendIdentity};
 use super::{Asking, Connected, Detour, Patience, Wish};
 use crate::message::{Method, Name, Response};
 use crate::sdp::CONTENT_TYPE;
@@ -114,7 +114,9 @@ impl Leg {
         };
         request.headers.push(Name::Contact, self.contact(desk, path, &target));
         desk.identity.allow(&mut request.headers);
-        desk.identity.supported(&mut request.headers, self.reliability);
+        // RFC 3262 §4: who offers reliable answers must acknowledge them; those to a change say nothing that counts.
+        let reliability = if method == Method::Invite { Reliability::Off } else { self.reliability };
+        desk.identity.supported(&mut request.headers, reliability);
         if let State::Up(session) = &self.state {
             session.timer.write(&mut request.headers);
         }
