@@ -167,6 +167,26 @@ fn a_bye_that_crosses_ours_is_no_mistake() {
     world.finish();
 }
 
+/// RFC 3261 §8.2.7: what is answered without memory is answered alike each time, however late it came.
+#[test]
+fn a_late_bye_is_answered_alike_when_it_is_repeated() {
+    let (world, alice, bob) = talking();
+    bob.manual();
+    alice.bye();
+    bob.keeps_its_dialog(|| world.advance(30_000));
+    bob.bye();
+    assert_eq!(bob.status(), 200);
+    for after in [4_000, 27_000] {
+        world.advance(after);
+        bob.repeat();
+        assert_eq!(bob.status(), 200);
+    }
+    world.advance(2_000);
+    bob.repeat();
+    assert_eq!(bob.status(), 481, "for a while");
+    world.finish();
+}
+
 /// RFC 3261 §16.6 step 11, §16.8: timer C. A far end that rings and says nothing more is cancelled; each
 /// provisional answer but 100 starts it anew.
 #[test]

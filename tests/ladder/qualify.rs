@@ -13,7 +13,11 @@ use super::support::{World, sample};
 const EVERY_MS: u64 = 60_000;
 
 fn asking() -> World {
-    let qualify = Duration::from_millis(EVERY_MS);
+    asking_every(EVERY_MS)
+}
+
+fn asking_every(ms: u64) -> World {
+    let qualify = Duration::from_millis(ms);
     World::with(|options| {
         options.reach = ReachPolicy { qualify, ..ReachPolicy::default() };
         options.stack.transactions_max = 10_000;
@@ -106,6 +110,30 @@ fn a_connection_on_which_nobody_answers_is_closed() {
     world.advance(EVERY_MS + 80_000);
     assert_eq!(world.counts().stack.unreachable, 1);
     assert!(world.closed().contains(&100));
+    ends(&world);
+    world.finish();
+}
+
+/// RFC 3261 §17.1.2.2: a question lasts for 32 seconds. That to where a phone was is none to where it is now, and does
+/// not become a second one.
+#[test]
+fn a_contact_that_moves_while_it_is_asked_is_asked_once_at_a_time() {
+    let world = asking_every(20_000);
+    let phone = |address| {
+        let phone = world.phone_at("1002", Transport::Udp, address);
+        phone.loses("OPTIONS", 1000);
+        phone.register_with(|request| request.headers.set(Name::Contact, "<sip:1002@192.168.1.2:5060>"));
+        phone
+    };
+    let _here = phone("10.0.0.12:40000");
+    world.advance(20_000);
+    assert_eq!(world.counts().stack.questions, 1);
+    let _there = phone("10.0.0.12:40001");
+    world.advance(33_000);
+    for _ in 0..120 {
+        world.advance(1000);
+        assert!(world.counts().stack.questions <= 1);
+    }
     ends(&world);
     world.finish();
 }

@@ -3,7 +3,8 @@
 //! do. A seed draws everything. When the faults are off everybody must hear whoever they talk with, and when
 //! everybody has hung up nothing may be left.
 //!
-//! `DIALTONE_SIM_SEED=17 DIALTONE_SIM_RUNS=1 cargo test --release --test sim seeds` repeats one run.
+//! `DIALTONE_SIM_SEED=17 DIALTONE_SIM_RUNS=1 cargo test --release --test sim seeds` repeats one run;
+//! `DIALTONE_SIM_MESSAGES=5000` shows more of its messages.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -25,7 +26,7 @@ mod world;
 
 use std::io::Write as _;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use plant::Plant;
 use run::{Options, Ran, play};
@@ -33,6 +34,8 @@ use swarm::Swarm;
 
 /// Seeds that `make test` plays.
 const RUNS: u64 = 1000;
+/// Seeds beyond those that found something once: they are played as well.
+const FOUND: [u64; 5] = [1171, 1504, 1818, 6833, 9158];
 /// Runs between two lines about how far a long test is.
 const PROGRESS: u64 = 1000;
 
@@ -58,15 +61,17 @@ fn explain(seed: u64, ran: &Ran) -> String {
 fn seeds() {
     let first = from_environment("DIALTONE_SIM_SEED").unwrap_or(0);
     let runs = from_environment("DIALTONE_SIM_RUNS").unwrap_or(RUNS);
-    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let found = FOUND.into_iter().filter(|_| first == 0 && runs >= RUNS);
+    let seeds: Vec<u64> = (first..first + runs).chain(found).collect();
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let counted = [const { AtomicU64::new(0) }; 3];
     let work = || {
         loop {
             let done = next.fetch_add(1, Ordering::Relaxed);
-            if done >= runs || failed.lock().unwrap().len() >= 5 {
+            if done >= seeds.len() || failed.lock().unwrap().len() >= 5 {
                 break;
             }
-            let seed = first + done;
+            let seed = seeds[done];
             let ran = play(&Swarm::draw(seed), Options::default());
             for (count, more) in counted.iter().zip([ran.calls, ran.answered, ran.transfers]) {
                 count.fetch_add(more as u64, Ordering::Relaxed);
@@ -74,7 +79,7 @@ fn seeds() {
             if ran.violation.is_some() {
                 failed.lock().unwrap().push((seed, explain(seed, &ran)));
             }
-            if runs > RUNS && done > 0 && done.is_multiple_of(PROGRESS) {
+            if runs > RUNS && done > 0 && (done as u64).is_multiple_of(PROGRESS) {
                 // Written past the test's own capture.
                 let failures = failed.lock().unwrap().len();
                 let _ = writeln!(std::io::stderr(), "{done} of {runs} seeds, {failures} failed");
@@ -86,8 +91,8 @@ fn seeds() {
     let mut failed = failed.into_inner().unwrap();
     failed.sort();
     let texts: Vec<String> = failed.iter().map(|(_, text)| text.clone()).collect();
-    let seeds: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
-    assert!(failed.is_empty(), "{}\nseeds that failed: {seeds:?}", texts.join("\n"));
+    let names: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
+    assert!(failed.is_empty(), "{}\nseeds that failed: {names:?}", texts.join("\n"));
     let [calls, answered, transfers] = counted.map(AtomicU64::into_inner);
     if runs >= RUNS {
         // A simulator in which nothing happens proves nothing.

@@ -17,12 +17,18 @@ const MESSAGES: usize = 60;
 
 #[derive(Default)]
 pub struct Picture {
+    messages: usize,
     recorder: Recorder,
     last: VecDeque<Rung>,
     calls: VecDeque<CallId>,
 }
 
 impl Picture {
+    /// With so many messages, when somebody wants another number.
+    pub fn of(messages: Option<usize>) -> Picture {
+        Picture { messages: messages.unwrap_or(MESSAGES), ..Picture::default() }
+    }
+
     pub fn effect(&mut self, effect: &Effect, now: Mono, phones: &[Phone]) {
         match effect {
             Effect::Publish(event) => {
@@ -68,15 +74,19 @@ impl Picture {
         let summary = format!("{} #{cseq} {}{more}", summary(message), call_id.get(..9).unwrap_or(call_id));
         let what = What::Message { side: Side::Inbound, peer, sent, summary, text: String::new() };
         self.last.push_back(Rung { at_us: now.as_nanos() / 1000, what });
-        if self.last.len() > MESSAGES {
+        if self.last.len() > self.messages {
             self.last.pop_front();
         }
     }
 
-    pub fn draw(&self) -> String {
+    /// The calls that `what` names, or else the last, and the last messages.
+    pub fn draw(&self, what: &str) -> String {
         let mut text = String::new();
-        for call in self.calls.iter().rev().take(CALLS) {
-            if let Some(mut trace) = self.recorder.trace(*call) {
+        let words: Vec<&str> = what.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+        let (named, last): (Vec<CallId>, Vec<CallId>) =
+            self.calls.iter().rev().copied().partition(|call| words.contains(&format!("{call:?}").as_str()));
+        for call in named.into_iter().chain(last).take(CALLS) {
+            if let Some(mut trace) = self.recorder.trace(call) {
                 for rung in &mut trace.rungs {
                     if let What::Message { text, .. } = &mut rung.what {
                         text.clear();

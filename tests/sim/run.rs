@@ -41,7 +41,8 @@ pub fn play(swarm: &Swarm, options: Options) -> Ran {
         world.hashing();
     }
     if options.draw {
-        world.picture = Some(Picture::default());
+        let messages = super::from_environment("DIALTONE_SIM_MESSAGES").map(|count| count as usize);
+        world.picture = Some(Picture::of(messages));
     }
     let panicked = catch_unwind(AssertUnwindSafe(|| phases(&mut world))).err();
     if let Some(panic) = panicked {
@@ -49,13 +50,14 @@ pub fn play(swarm: &Swarm, options: Options) -> Ran {
         let what = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         world.checks.fail("nothing panics", what.unwrap_or_default());
     }
+    let what = world.checks.violation.as_ref().map(|violation| violation.what.clone()).unwrap_or_default();
     let cdrs = &world.checks.cdrs;
     Ran {
         hash: world.hash(),
         calls: cdrs.len(),
         answered: cdrs.iter().filter(|cdr| cdr.answered.is_some()).count(),
         transfers: cdrs.iter().map(|cdr| cdr.transfers.len()).sum(),
-        picture: world.picture.as_ref().map(Picture::draw).unwrap_or_default(),
+        picture: world.picture.as_ref().map(|picture| picture.draw(&what)).unwrap_or_default(),
         violation: world.checks.violation,
     }
 }
@@ -130,8 +132,19 @@ fn joined(world: &mut World) {
             [None, _] | [_, None] => false,
         };
         world.checks.require(relayed, "two who were answered are joined", || text.clone());
-        world.checks.require(!deaf, "who is in a call hears the other", || format!("{text} {ends:?}"));
+        if deaf {
+            let streams = streams(world, ends);
+            world.checks.fail("who is in a call hears the other", format!("{text} {ends:?} {streams}"));
+        }
     }
+}
+
+/// What phones believe of their streams.
+fn streams(world: &World, ends: [Option<(usize, u32)>; 2]) -> String {
+    let of = |(at, id): (usize, u32)| world.phones[at].calls.iter().find(|call| call.id == id);
+    let texts =
+        ends.into_iter().flatten().filter_map(of).map(|call| format!("{}: {:?}", call.call_id, call.media));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// Whether one phone's call hears another's, if both are to send and to receive.

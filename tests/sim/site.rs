@@ -20,6 +20,12 @@ pub fn numbers(swarm: &Swarm) -> Vec<String> {
     (1..=swarm.phones).map(|at| (1000 + at).to_string()).collect()
 }
 
+/// Whose each device is.
+pub fn devices(swarm: &Swarm) -> Vec<String> {
+    let further = swarm.devices.iter().map(|at| (1001 + at).to_string());
+    numbers(swarm).into_iter().chain(further).collect()
+}
+
 /// The whole site, or one without its last extension and its group.
 pub fn site(swarm: &Swarm, whole: bool) -> (Arc<Site>, Arc<Subscribers>) {
     let mut numbers = numbers(swarm);

@@ -138,12 +138,20 @@ pub struct Skills {
     pub stream: u64,
     pub nat: u64,
     pub odd_codecs: u64,
+    /// Says by its registration which device it is (RFC 5626 §4.1).
+    pub instance: u64,
+    /// Of a thousand answers that came reliably before the call is answered: those after which another offer is made
+    /// in the PRACK (RFC 3262 §5). Such phones also send UPDATEs by then (RFC 3311 §5.1).
+    pub early_offers: u64,
 }
 
 #[derive(Clone, Debug)]
 pub struct Swarm {
     pub seed: u64,
+    /// People; the first device of each.
     pub phones: u64,
+    /// Devices beyond that: whose each is, from 0.
+    pub devices: Vec<u64>,
     pub seconds: u64,
     /// Milliseconds between two acts of one phone, at most.
     pub pace_ms: u64,
@@ -190,10 +198,13 @@ impl Swarm {
         acts.push((Act::HangUp, 1));
         let mut manners = some(rng, &MANNERS, 600);
         manners.push((Manner::Answer, 4));
+        let more = &mut Rng::new(seed, 6);
         let faults = if rng.chance(250) { Vec::new() } else { some(rng, &FAULTS, 350) };
+        let phones = rng.between(3, 8);
         Swarm {
             seed,
-            phones: rng.between(3, 8),
+            phones,
+            devices: (0..sometimes(more, 4)).map(|_| more.below(phones)).collect(),
             seconds: rng.between(20, 70),
             pace_ms: *rng.pick(&[1500, 4000, 9000]),
             network,
@@ -207,6 +218,8 @@ impl Swarm {
                 stream: *rng.pick(&[0, 300, 1000]),
                 nat: *rng.pick(&[0, 300, 700]),
                 odd_codecs: *rng.pick(&[0, 300]),
+                instance: *more.pick(&[0, 500, 1000]),
+                early_offers: *more.pick(&[0, 500]),
             },
             faults,
             fault_ms: *rng.pick(&[3000, 10_000, 30_000]),

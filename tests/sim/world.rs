@@ -100,7 +100,7 @@ impl World {
         let (whole, subscribers) = site::site(&swarm, true);
         let limits = Limits { calls_max: 30, ..Limits::default() };
         let switch = Switch::new(site::config(&swarm), limits, whole, subscribers);
-        let phones: Vec<Phone> = site::numbers(&swarm)
+        let phones: Vec<Phone> = site::devices(&swarm)
             .into_iter()
             .enumerate()
             .map(|(at, number)| Phone::new(&swarm, at, number))
@@ -110,10 +110,10 @@ impl World {
             switch,
             media: Media::new(swarm.seed, Wall::from_micros(EPOCH)),
             net: Net::new(swarm.seed, swarm.network.clone(), phones.len()),
+            faults: Faults::new(swarm.seed, phones.len()),
             phones,
             checks: Checks::default(),
             picture: None,
-            faults: Faults::new(swarm.seed, swarm.phones as usize),
             rng: Rng::new(swarm.seed, 4),
             acting: true,
             plans: BinaryHeap::new(),

@@ -32,6 +32,8 @@ struct Probe {
     endpoint: Number,
     /// When it stands in the heap.
     due: Option<Mono>,
+    /// The question under way; one that went where the contact was before is none of its.
+    asked: Option<TxId>,
     misses: u8,
     reachable: bool,
 }
@@ -65,7 +67,7 @@ impl Probes {
     pub fn watch(&mut self, now: Mono, endpoint: &str, contact: ContactId, first: Option<Duration>) {
         let endpoint = endpoint.to_owned();
         self.forget(contact);
-        self.all.insert(contact, Probe { endpoint, due: None, misses: 0, reachable: true });
+        self.all.insert(contact, Probe { endpoint, due: None, asked: None, misses: 0, reachable: true });
         self.ask_after(now, contact, first);
     }
 
@@ -80,7 +82,7 @@ impl Probes {
     pub fn heard(&mut self, now: Mono, contact: ContactId, first: Option<Duration>) -> bool {
         let Some(probe) = self.all.get_mut(&contact) else { return false };
         probe.misses = 0;
-        let idle = probe.due.is_none() && !self.asked.values().any(|(asked, _)| *asked == contact);
+        let idle = probe.due.is_none() && probe.asked.is_none();
         let news = probe.set(true, &mut self.gone);
         if idle {
             self.ask_after(now, contact, first);
@@ -131,12 +133,16 @@ impl Probes {
     /// It was asked.
     pub fn asked(&mut self, now: Mono, contact: ContactId, tx: TxId) {
         self.asked.insert(tx, (contact, now));
+        if let Some(probe) = self.all.get_mut(&contact) {
+            probe.asked = Some(tx);
+        }
     }
 
     /// What a question came to. The next one follows `every` after it; sooner while there was no answer.
     pub fn done(&mut self, now: Mono, tx: TxId, answered: bool, every: Option<Duration>) -> Option<Verdict> {
         let (contact, at) = self.asked.remove(&tx)?;
-        let probe = self.all.get_mut(&contact)?;
+        let probe = self.all.get_mut(&contact).filter(|probe| probe.asked == Some(tx))?;
+        probe.asked = None;
         probe.misses = if answered { 0 } else { probe.misses.saturating_add(1) };
         let there = answered || (probe.reachable && probe.misses < MISSES);
         let news = probe.set(there, &mut self.gone);
@@ -151,9 +157,7 @@ impl Probes {
         let pause = every.map(|every| if doubtful { every.min(ASK_AGAIN) } else { every });
         // From question to question, so that they stay spread as they were.
         let next = pause.map(|pause| (at + pause).max(now).since(now));
-        if probe.due.is_none() {
-            self.ask_after(now, contact, next);
-        }
+        self.ask_after(now, contact, next);
         Some(verdict)
     }
 

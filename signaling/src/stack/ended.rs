@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dialtone_core::{Mono, TextMap};
@@ -17,6 +18,8 @@ struct Dialog {
     remote_tag: String,
     peer: IpAddr,
     until: Mono,
+    /// The number of its peer's last farewell.
+    farewell: Option<u32>,
 }
 
 /// See the module. By our tag.
@@ -38,33 +41,49 @@ impl Default for Ended {
 impl Ended {
     /// A dialog has ended; it is remembered until then.
     pub fn remember(&mut self, now: Mono, until: Mono, local_tag: &str, of: (&Bytes, &str, IpAddr)) {
-        while let Some((at, tag)) = self.order.front()
-            && (*at <= now || self.order.len() >= ENDED_MAX)
+        while let Some(&(at, _)) = self.order.front()
+            && (at <= now || self.order.len() >= ENDED_MAX)
+            && let Some((_, tag)) = self.order.pop_front()
         {
-            self.dialogs.remove(tag);
-            self.order.pop_front();
+            let later = self.dialogs.get(&tag).map(|dialog| dialog.until).filter(|until| *until > now);
+            match later.filter(|_| at <= now) {
+                Some(until) => self.order.push_back((until, tag)),
+                None => drop(self.dialogs.remove(&tag)),
+            }
         }
         let (call_id, remote_tag, peer) = of;
-        let dialog = Dialog { call_id: call_id.clone(), remote_tag: remote_tag.to_owned(), peer, until };
+        let dialog = Dialog {
+            call_id: call_id.clone(),
+            remote_tag: remote_tag.to_owned(),
+            peer,
+            until,
+            farewell: None,
+        };
         if self.dialogs.insert(local_tag.to_owned(), dialog).is_none() {
             self.order.push_back((until, local_tag.to_owned()));
         }
     }
 
-    /// Whether a request is the peer's farewell in one of them.
-    pub fn knows(&self, now: Mono, request: &Request, from: IpAddr) -> bool {
+    /// Whether a request is the peer's farewell in one of them. It may be repeated for `patience`, and is answered as
+    /// before (RFC 3261 §8.2.7).
+    pub fn knows(&mut self, now: Mono, request: &Request, from: IpAddr, patience: Duration) -> bool {
         if !matches!(request.method, Method::Bye | Method::Prack) {
             return false;
         }
         let (Ok(to), Ok(theirs), Ok(call_id)) = (request.to(), request.from(), request.call_id()) else {
             return false;
         };
-        let dialog = to.tag().and_then(|tag| self.dialogs.get(tag));
-        dialog.is_some_and(|dialog| {
+        let dialog = to.tag().and_then(|tag| self.dialogs.get_mut(tag)).filter(|dialog| {
             dialog.call_id == call_id
                 && dialog.remote_tag == theirs.tag().unwrap_or_default()
                 && dialog.peer == from
                 && now < dialog.until
-        })
+        });
+        let (Some(dialog), Ok(cseq)) = (dialog, request.cseq()) else { return false };
+        if dialog.farewell.is_none_or(|last| cseq.number > last) {
+            dialog.farewell = Some(cseq.number);
+            dialog.until = now + patience;
+        }
+        true
     }
 }

@@ -45,9 +45,7 @@ impl Stack {
                 response
             }
             // A BYE that crossed ours is no mistake of whoever sent it.
-            _ if in_dialog() && self.ended.knows(now, request, path.remote.ip()) => {
-                Response::to(request, 200)
-            }
+            _ if in_dialog() && self.has_left(now, request, path) => Response::to(request, 200),
             _ if in_dialog() => Response::to(request, 481),
             Method::Options => match self.requires_too_much(request) {
                 Some(refusal) => refusal,
@@ -68,6 +66,11 @@ impl Stack {
         };
         self.config.identity.sign(&mut response);
         Some(response)
+    }
+
+    fn has_left(&mut self, now: Mono, request: &Request, path: Path) -> bool {
+        let patience = self.tx.timing().patience();
+        self.ended.knows(now, request, path.remote.ip(), patience)
     }
 
     /// A new request: within a dialog, or about something new.

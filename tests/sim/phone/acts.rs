@@ -69,6 +69,13 @@ impl Phone {
     }
 
     fn act_in_call(&mut self, act: Act, others: &Others) {
+        let early = self.able.early_offers > 0 && self.able.update;
+        if early
+            && act == Act::UpdateWithOffer
+            && let Some(id) = self.some_call(|call| call.is_early() && call.peer_updates)
+        {
+            return self.change(id, Method::Update, true);
+        }
         let Some(id) = self.some_call(Call::is_quiet) else { return };
         let able = self.able.update;
         let updates = able && self.call(id).is_some_and(|call| call.peer_updates);

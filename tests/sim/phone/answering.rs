@@ -91,20 +91,24 @@ impl Phone {
         self.reply_with(&key, response);
     }
 
-    /// Puts our side of the stream into an answer to the INVITE.
+    /// Puts our side of the stream into an answer to the INVITE; it stays what it was (RFC 3261 §13.2.1).
     fn describe(&mut self, id: u32, response: &mut Response) {
         let Some(call) = self.call(id) else { return };
-        let offer = call.invite.body.clone();
-        if !offer.is_empty() {
-            if let Some(answer) = self.answer_to(id, &offer) {
-                response.set_body(SDP, answer);
-            }
-            return;
+        let (offer, said) = (call.invite.body.clone(), call.said.clone());
+        if offer.is_empty() {
+            (call.offered_in_answer, call.offer_open) = (true, true);
         }
         let (media, flow) = (call.media.clone(), call.wants());
-        call.offered_in_answer = true;
-        call.offer_open = true;
-        response.set_body(SDP, self.offer(&media, flow).write(media.version));
+        let body = match said {
+            Some(said) => Some(said),
+            None if offer.is_empty() => Some(self.offer(&media, flow).write(media.version)),
+            None => self.answer_to(id, &offer),
+        };
+        let Some(body) = body else { return };
+        response.set_body(SDP, body.clone());
+        if let Some(call) = self.call(id) {
+            call.said = Some(body);
+        }
     }
 
     fn ring_reliably(&mut self, id: u32) {

@@ -263,7 +263,8 @@ impl Phone {
             Purpose::Bye(call) => self.drop_call(call),
             Purpose::Refer(call) => self.refer_decided(call, response),
             Purpose::Ask(call) => self.asked_whether_there(call, response),
-            Purpose::Prack(_) | Purpose::Cancel | Purpose::Other => {}
+            Purpose::Prack(call) => self.prack_decided(call, response),
+            Purpose::Cancel | Purpose::Other => {}
         }
     }
 }

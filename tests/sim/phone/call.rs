@@ -63,7 +63,7 @@ pub struct Stream {
     pub sequence: u16,
     /// Whose sound came last, and when.
     pub heard: Option<(u32, Mono)>,
-    /// Whether the far end put us on hold.
+    /// Under which number sound is sent.
     pub payload_type: u8,
 }
 
@@ -86,6 +86,10 @@ pub struct Call {
     pub outgoing: bool,
     pub manner: Manner,
     pub reliable: Option<Reliable>,
+    /// Our description in answers to their INVITE, once there was one.
+    pub said: Option<String>,
+    /// Whether a PRACK of ours with an offer waits for its answer.
+    pub early_offer: bool,
     /// Of the far end's provisional answers.
     pub their_rseq: Option<u32>,
     pub unacknowledged: Option<Unacknowledged>,
@@ -119,6 +123,19 @@ impl Call {
     /// Whether nothing is open that a change of ours would cross.
     pub fn is_quiet(&self) -> bool {
         self.is_up() && self.change.is_none() && self.unacknowledged.is_none() && !self.offer_open
+    }
+
+    /// Whether both have said something that is to be relied upon, and it is not answered yet (RFC 3311 §5.1).
+    pub fn is_early(&self) -> bool {
+        let said = match &self.state {
+            State::Calling { cancelled, .. } => !cancelled && self.their_rseq.is_some(),
+            State::Invited { .. } => {
+                let heard = |reliable: &Reliable| reliable.acknowledged && !reliable.response.body.is_empty();
+                self.reliable.as_ref().is_some_and(heard)
+            }
+            State::Up | State::Leaving => false,
+        };
+        said && self.media.remote.is_some() && self.change.is_none() && !self.offer_open
     }
 
     pub fn wants(&self) -> Flow {

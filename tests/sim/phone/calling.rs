@@ -6,7 +6,7 @@ use dialtone_signaling::message::{Method, Name, NameAddr, Request, Response};
 
 use super::asking::{Purpose, ack_key};
 use super::call::Stream;
-use super::sdp::{Flow, Said};
+use super::sdp::{Flow, Said, voice};
 use super::{Call, PATIENCE, Phone, REALM, State, Wake};
 use crate::swarm::Manner;
 
@@ -82,6 +82,8 @@ impl Phone {
             outgoing: false,
             manner: Manner::Answer,
             reliable: None,
+            said: None,
+            early_offer: false,
             their_rseq: None,
             unacknowledged: None,
             change: None,
@@ -110,7 +112,7 @@ impl Phone {
         let Some(call) = self.call(id) else { return true };
         let Some(said) = Said::read(body) else { return false };
         let Some(shared) = said.shared(&ours) else { return false };
-        call.media.payload_type = shared.first().map_or(0, |(number, _)| *number);
+        call.media.payload_type = voice(&shared).unwrap_or_default();
         call.media.flow = call.wants().towards(said.flow);
         call.media.remote = Some(said);
         call.offer_open = false;
@@ -126,7 +128,7 @@ impl Phone {
         let shared = said.shared(&ours)?;
         let flow = call.wants().towards(said.flow);
         call.media.version += 1;
-        call.media.payload_type = shared.first().map_or(0, |(number, _)| *number);
+        call.media.payload_type = voice(&shared).unwrap_or_default();
         (call.media.flow, call.media.remote) = (flow, Some(said));
         let answer = Said { rtp: std::net::SocketAddr::new(ip, call.media.port), formats: shared, flow };
         Some(answer.write(call.media.version))
@@ -150,6 +152,7 @@ impl Phone {
         if let Ok(contact) = response.contact() {
             call.target = contact.uri.to_string();
         }
+        call.peer_updates = response.headers.has_token(&Name::Allow, "UPDATE");
         if response.headers.has_token(&Name::Require, "100rel") {
             self.prack(id, response);
         }
@@ -171,6 +174,9 @@ impl Phone {
         if !body.is_empty() {
             if offered {
                 self.take_answer(id, &body);
+                if let Some(offer) = self.early_offer(id) {
+                    prack.set_body(SDP, offer);
+                }
             } else if self.call(id).is_some_and(|call| call.media.remote.is_none())
                 && let Some(answer) = self.answer_to(id, &body)
             {
@@ -178,6 +184,34 @@ impl Phone {
             }
         }
         self.ask(prack, Purpose::Prack(id));
+    }
+
+    /// Another offer while nobody has answered the call; `None` when it is content with what it has.
+    fn early_offer(&mut self, id: u32) -> Option<String> {
+        let wanted = self.able.early_offers > 0 && self.rng.chance(self.able.early_offers);
+        let call = self.call(id).filter(|call| wanted && !call.offer_open)?;
+        call.media.version += 1;
+        (call.offer_open, call.early_offer) = (true, true);
+        let media = call.media.clone();
+        self.able.formats.rotate_left(1);
+        Some(self.offer(&media, Flow::BOTH).write(media.version))
+    }
+
+    /// A PRACK has its answer, and so has its offer.
+    pub(super) fn prack_decided(&mut self, id: u32, response: Option<Response>) {
+        let Some(call) = self.call(id) else { return };
+        if !std::mem::take(&mut call.early_offer) {
+            return;
+        }
+        call.offer_open = false;
+        let fits = match &response {
+            Some(response) if response.is_success() => self.take_answer(id, &response.body),
+            Some(_) => true,
+            None => false,
+        };
+        if !fits {
+            self.hang_up(id);
+        }
     }
 
     /// A request within the dialog (RFC 3261 §12.2.1.1).
@@ -264,14 +298,18 @@ impl Phone {
         let body = response.body.clone();
         let answered_before = self.call(id).is_some_and(|call| call.media.remote.is_some());
         let (mut fits, mut answer) = (true, None);
-        if !invite.body.is_empty() {
-            fits = if body.is_empty() { answered_before } else { self.take_answer(id, &body) };
-        } else if !body.is_empty() {
-            let early = self.call(id).is_some_and(|call| call.their_rseq.is_some() && answered_before);
-            if !early {
+        // What was answered reliably before is not answered again (RFC 3261 §13.2.1).
+        let first = self.call(id).is_some_and(|call| call.invite.cseq().ok() == invite.cseq().ok());
+        let early = self.call(id).is_some_and(|call| call.their_rseq.is_some() && answered_before);
+        let says_nothing_new = body.is_empty() || first && early;
+        match (invite.body.is_empty(), says_nothing_new) {
+            (true, true) => {}
+            (true, false) => {
                 answer = self.answer_to(id, &body);
                 fits = answer.is_some();
             }
+            (false, true) => fits = answered_before,
+            (false, false) => fits = self.take_answer(id, &body),
         }
         let number = invite.cseq().map_or(1, |cseq| cseq.number);
         let Some(call) = self.call(id) else { return fits };

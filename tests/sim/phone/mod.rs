@@ -67,8 +67,11 @@ pub struct Able {
     pub update: bool,
     pub timer: bool,
     pub late_offer: u64,
+    pub early_offers: u64,
     pub formats: Vec<(u8, String)>,
     pub calls_max: usize,
+    /// What it adds to its Contact when it registers.
+    pub device: String,
     pub trunk: bool,
 }
 
@@ -132,13 +135,23 @@ impl Phone {
             true => &["G722", "PCMU"],
             false => &["PCMU", "PCMA", "telephone-event"],
         };
+        let (mut device, mut more) = (String::new(), Rng::new(swarm.seed, 200 + at as u64));
+        if more.chance(skills.instance) {
+            device += &format!(";+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-00000000{at:04}>\"");
+            device += if more.chance(500) { ";reg-id=1" } else { "" };
+        }
+        if !swarm.devices.is_empty() && more.chance(300) {
+            device += *more.pick(&[";q=0.5", ";q=0.1"]);
+        }
         let able = Able {
             prack: rng.chance(skills.prack),
             update: rng.chance(skills.update),
             timer: rng.chance(skills.timer),
             late_offer: skills.late_offer,
+            early_offers: skills.early_offers,
             formats: sdp::formats(codecs),
             calls_max: if trunk { 6 } else { 2 },
+            device,
             trunk,
         };
         Phone {

@@ -59,7 +59,11 @@ impl Phone {
         let (call_id, cseq) = (self.registration.call_id.clone(), self.registration.next_cseq());
         let mut request =
             self.request(Method::Register, &format!("sip:{REALM}"), &from, &address, &call_id, cseq);
-        request.headers.push(Name::Contact, self.contact());
+        request.headers.push(Name::Contact, self.contact() + &self.able.device);
+        request.headers.push(
+            Name::Supported,
+            if self.able.device.contains("reg-id") { "outbound, gruu" } else { "gruu" },
+        );
         request.headers.push(Name::Expires, self.registration.expires_s.to_string());
         self.registration.under_way = true;
         self.ask(request, Purpose::Register);

@@ -100,10 +100,17 @@ impl Said {
         Some(Said { rtp: SocketAddr::new(ip?, port?), formats, flow })
     }
 
-    /// What both have, in our order under their numbers; `None` when that is no voice.
+    /// What both have, in the order and under the numbers of whoever says this (RFC 3264 §6.1); `None` when that is no
+    /// voice.
     pub fn shared(&self, ours: &[(u8, String)]) -> Option<Vec<(u8, String)>> {
-        let theirs = |(_, name): &(u8, String)| self.formats.iter().find(|(_, other)| other == name).cloned();
-        let shared: Vec<_> = ours.iter().filter_map(theirs).collect();
-        shared.iter().any(|(_, name)| name != "telephone-event").then_some(shared)
+        let has = |(_, name): &&(u8, String)| ours.iter().any(|(_, other)| other == name);
+        let shared: Vec<_> = self.formats.iter().filter(has).cloned().collect();
+        voice(&shared).is_some().then_some(shared)
     }
+}
+
+/// Under which number sound is sent: the first (RFC 3264 §6.1, §7). Keys may be named first, and are no sound
+/// (RFC 4733 §2.1).
+pub fn voice(shared: &[(u8, String)]) -> Option<u8> {
+    shared.iter().find(|(_, name)| name != "telephone-event").map(|(number, _)| *number)
 }
