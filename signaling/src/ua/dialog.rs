@@ -9,6 +9,7 @@ use dialtone_core::LegId;
 
 use super::Identity;
 use super::tokens::Tokens;
+use crate::locate::Hop;
 use crate::message::{
     CSeq, HeaderError, Host, MAX_FORWARDS, Method, Name, NameAddr, Print, RawUri, Request, Response, Scheme,
     Uri, Value, push_number, tagged,
@@ -33,6 +34,8 @@ pub(crate) struct Dialog {
     /// Where the device is registered of which the target is the GRUU, if that is ours and there are proxies before it.
     device: Option<RawUri>,
     routes: Vec<NameAddr>,
+    /// The first route, or else the target, when its host is a name.
+    named: Option<Uri>,
     pub local_cseq: u32,
     remote_cseq: Option<u32>,
     /// How their messages come and ours go.
@@ -61,6 +64,7 @@ impl Dialog {
             domain: None,
             target: RawUri::from(&*target),
             device: None,
+            named: named(&target, &routes),
             routes,
             local_cseq: 0,
             remote_cseq: Some(invite.cseq()?.number),
@@ -90,6 +94,7 @@ impl Dialog {
             domain: domain(path, opens),
             target: RawUri::from(&*target),
             device: None,
+            named: named(&target, &routes),
             routes,
             local_cseq: invite.cseq()?.number,
             remote_cseq: None,
@@ -146,6 +151,7 @@ impl Dialog {
             self.path = if self.nat == Nat::Always { way } else { next_hop(&target, &self.routes, way) };
             self.target = RawUri::from(&*target);
             self.device = None;
+            self.named = named(&target, &self.routes);
         }
     }
 
@@ -193,12 +199,7 @@ impl Dialog {
     /// Which way its next request takes, and where to when that leads nowhere: the way that the peer's own messages
     /// come while it stands, then where the name of the nearest proxy, or of the peer, leads (RFC 3263 §4).
     pub fn course(&self, ways: &Ways, identity: &Identity) -> Course {
-        let nearest = match self.routes.first() {
-            Some(route) => ways.hop(identity, self.path, &route.uri, self.nat),
-            None => {
-                self.target.parse().ok().and_then(|target| ways.hop(identity, self.path, &target, self.nat))
-            }
-        };
+        let nearest = self.named.as_ref().and_then(|uri| ways.hop(identity, self.path, uri, self.nat));
         let hop = nearest.filter(|_| self.nat != Nat::Always);
         let stands = self.path.flow == FlowId(0) || ways.stands(self.path);
         Course { known: stands || hop.is_none(), hop, opens: self.opens(), ..self.path.into() }
@@ -235,6 +236,12 @@ fn domain(path: Path, opens: Opens) -> Option<(SocketAddr, Arc<str>)> {
         Opens::Named(domain) => Some((path.remote, domain)),
         Opens::Peer | Opens::At(_) | Opens::Nowhere => None,
     }
+}
+
+/// Which URI requests to `target` along `routes` go to first, when its host is a name.
+fn named(target: &Uri, routes: &[NameAddr]) -> Option<Uri> {
+    let nearest = routes.first().map_or(target, |route| &route.uri);
+    Hop::of(nearest).map(|_| nearest.clone())
 }
 
 /// The Request-URI and the Route values of a request to `target` along `routes`, of which `nearest` is the first. A
