@@ -4,6 +4,9 @@
 //! [`Switch::handle`] for one input. One comes every millisecond, about 110 new calls a second: what was said in
 //! the last 32 seconds is still held by transactions, and ends in some later turn.
 //!
+//! The turns of many calls at different points of their course come mixed, a round of them in a row, as a busy control
+//! thread finds them in its queue; what the phones do is done between rounds, as other threads and machines would.
+//!
 //! Turns are timed one by one, by the CPU time of the thread. Asking for it costs as much as a small turn, so
 //! what two askings with nothing between them cost is taken off each turn; the longest turn keeps it. What
 //! the transport does before the control thread has a message (parsing it, reading its headers and its
@@ -26,7 +29,7 @@ use dialtone_core::pbx::Limits;
 use dialtone_core::site::{Extension, Site};
 use dialtone_core::{Codec, Mono, NodeId, Now, Wall};
 use dialtone_signaling::auth::{Accounts, NonceKey};
-use dialtone_signaling::message::{Message, Name, Request, Response};
+use dialtone_signaling::message::{Message, Method, Name, Request, Response};
 use dialtone_signaling::registrar::ExpiryPolicy;
 use dialtone_signaling::registrar::GruuKey;
 use dialtone_signaling::stack::{SipInput, Socket, StackConfig, Subscriber, Subscribers};
@@ -39,6 +42,8 @@ use dialtone_signaling::wire::{Credentials, FlowId, Path, Transport, TransportEv
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const LIVE_CALLS: usize = 10_000;
+/// Turns in a row, each of another call: about nine of each kind of turn.
+const AT_ONCE: usize = 81;
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
                    m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 
@@ -52,6 +57,7 @@ struct Bench {
     /// What asking for the time costs.
     clock: Duration,
     next_port: u32,
+    nonces: i64,
 }
 
 /// The turns of one kind.
@@ -151,6 +157,7 @@ impl Bench {
             kinds: BTreeMap::new(),
             clock: clock_cost(),
             next_port: 0,
+            nonces: 0,
         };
         let sockets = vec![Socket { transport: Transport::Udp, flow: FlowId(1), local: address(5060) }];
         bench.turn("sockets", Input::Sip(SipInput::Sockets(sockets)));
@@ -175,31 +182,29 @@ impl Bench {
     }
 
     /// As the transport does: the message is parsed from bytes of its own, and read before it is handed over.
-    fn receive(&mut self, kind: &'static str, port: u16, message: Bytes, credentials: Credentials) {
+    fn received(&mut self, port: u16, message: Bytes, account: Option<&str>) -> Input {
         let message = Message::parse(message).expect("the bench writes legal messages");
         message.read();
-        let event = TransportEvent::Received { path: path(port), message, credentials };
-        self.turn(kind, Input::Sip(SipInput::Transport(event)));
-    }
-
-    fn text(&mut self, kind: &'static str, port: u16, text: String, account: Option<&str>) {
-        let credentials = account.map_or(Credentials::None, |account| Credentials::Good {
-            account: account.to_owned(),
-            nonce: NonceKey::new([9; 32]).issue(address(port).ip(), "dialtone", self.now.wall, 0),
-            nonce_count: 1,
+        let credentials = account.map_or(Credentials::None, |account| {
+            // Each call proves itself by a nonce of its own.
+            self.nonces += 1;
+            let at = Wall::from_micros(self.now.wall.as_micros() - self.nonces % 1000);
+            let nonce = NonceKey::new([9; 32]).issue(address(port).ip(), "dialtone", at, 0);
+            Credentials::Good { account: account.to_owned(), nonce, nonce_count: 1 }
         });
-        self.receive(kind, port, Bytes::from(text), credentials);
+        Input::Sip(SipInput::Transport(TransportEvent::Received { path: path(port), message, credentials }))
     }
 
     fn register(&mut self) {
         let register = "REGISTER sip:dialtone SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5062;branch=z9hG4bKr;rport\r\n\
                         From: <sip:1002@dialtone>;tag=r\r\nTo: <sip:1002@dialtone>\r\nCall-ID: r\r\n\
                         CSeq: 1 REGISTER\r\nContact: <sip:1002@127.0.0.1:5062>\r\nExpires: 86400\r\n\r\n";
-        self.text("REGISTER", 5062, register.to_owned(), Some("1002"));
+        let input = self.received(5062, Bytes::from(register), Some("1002"));
+        self.turn("REGISTER", input);
         self.effects.clear();
     }
 
-    fn stock_ports(&mut self) {
+    fn ports(&mut self) -> Input {
         let ready = |number: u32| ReadyPort {
             port: PortId { worker: 0, number },
             rtp: address(10_000),
@@ -207,111 +212,190 @@ impl Bench {
         };
         let ports = (self.next_port..self.next_port + 2).map(ready).collect();
         self.next_port += 2;
-        self.turn("ports ready", Input::Media(MediaEvent::Ready { ports }));
+        Input::Media(MediaEvent::Ready { ports })
     }
 
-    /// Everything sent to a phone since the last look.
-    fn sent_to(&mut self, port: u16) -> Vec<Message> {
-        let to_port = |effect: &Effect| match effect {
-            Effect::Send(transmit) if transmit.path.remote.port() == port => Some(transmit.payload.clone()),
-            _ => None,
-        };
-        let payloads: Vec<Bytes> = self.effects.iter().filter_map(to_port).collect();
-        payloads.into_iter().filter_map(|payload| Message::parse(payload).ok()).collect()
-    }
-
-    fn released(&mut self) {
-        let release = |effect: &Effect| match effect {
-            Effect::Media(MediaCommand::Release { port }) => Some(*port),
-            _ => None,
-        };
-        let ports: Vec<PortId> = self.effects.iter().filter_map(release).collect();
-        self.effects.clear();
-        for port in ports {
-            self.turn(
-                "port released",
-                Input::Media(MediaEvent::Released { port, quality: Quality::default() }),
-            );
+    /// As many turns in a row as there are calls, each with what comes next in its call: as a busy control thread has
+    /// them, and with no work of the phones in between. Calls that stay up at their ACK are taken out.
+    fn round(&mut self, calls: &mut Vec<Call>, stay: bool) {
+        calls.retain(|call| !(stay && call.next == Step::Bye));
+        let inputs: Vec<(Step, Input)> = calls.iter_mut().map(|call| (call.next, call.input(self))).collect();
+        let mut ends = Vec::with_capacity(inputs.len());
+        for (step, input) in inputs {
+            self.turn(step.name(), input);
+            ends.push(self.effects.len());
+        }
+        let effects = std::mem::take(&mut self.effects);
+        let mut begin = 0;
+        for (call, end) in calls.iter_mut().zip(ends) {
+            call.take(&effects[begin..end]);
+            begin = end;
+        }
+        for call in calls.iter_mut().filter(|call| call.next == Step::Gone) {
+            *call = self.call();
         }
     }
 
-    fn request(&self, method: &str, call: u64, cseq: u32, to_tag: &str, body: &str) -> String {
-        format!(
+    fn call(&mut self) -> Call {
+        self.calls += 1;
+        Call { number: self.calls, next: Step::Ports, asked: None, tag: String::new(), released: Vec::new() }
+    }
+
+    /// Calls of which each is a step further than the last.
+    fn staggered(&mut self, count: usize) -> Vec<Call> {
+        let mut calls = Vec::with_capacity(count);
+        for step in 0..count {
+            calls.push(self.call());
+            if step % STEPS == 0 {
+                self.round(&mut calls, false);
+            }
+        }
+        calls
+    }
+}
+
+/// The next turn of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Ports,
+    Invite,
+    Ringing,
+    Answer,
+    Ack,
+    Bye,
+    Released,
+    ReleasedToo,
+    ByeAnswer,
+    Gone,
+}
+
+const STEPS: usize = 9;
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Step::Ports => "ports ready",
+            Step::Invite => "INVITE",
+            Step::Ringing => "180",
+            Step::Answer => "200 to INVITE",
+            Step::Ack => "ACK",
+            Step::Bye => "BYE",
+            Step::Released | Step::ReleasedToo => "port released",
+            Step::ByeAnswer => "200 to BYE",
+            Step::Gone => "nothing",
+        }
+    }
+
+    fn following(self) -> Step {
+        match self {
+            Step::Ports => Step::Invite,
+            Step::Invite => Step::Ringing,
+            Step::Ringing => Step::Answer,
+            Step::Answer => Step::Ack,
+            Step::Ack => Step::Bye,
+            Step::Bye => Step::Released,
+            Step::Released => Step::ReleasedToo,
+            Step::ReleasedToo => Step::ByeAnswer,
+            Step::ByeAnswer | Step::Gone => Step::Gone,
+        }
+    }
+}
+
+/// A call from 1001 to 1002, as both phones see it.
+struct Call {
+    number: u64,
+    next: Step,
+    /// What 1002 was asked last.
+    asked: Option<Request>,
+    /// Our tag towards 1001.
+    tag: String,
+    released: Vec<PortId>,
+}
+
+impl Call {
+    fn input(&mut self, bench: &mut Bench) -> Input {
+        match self.next {
+            Step::Ports => bench.ports(),
+            Step::Invite => bench.received(5061, self.request("INVITE", 1, SDP), Some("1001")),
+            Step::Ringing => self.answer(bench, 180),
+            Step::Answer => self.answer(bench, 200),
+            Step::Ack => bench.received(5061, self.request("ACK", 1, ""), None),
+            Step::Bye => bench.received(5061, self.request("BYE", 2, ""), None),
+            Step::Released | Step::ReleasedToo => {
+                let port = self.released.pop().expect("both ports are let go");
+                Input::Media(MediaEvent::Released { port, quality: Quality::default() })
+            }
+            Step::ByeAnswer => self.answer(bench, 200),
+            Step::Gone => unreachable!("a call that is gone is replaced"),
+        }
+    }
+
+    fn request(&self, method: &str, cseq: u32, body: &str) -> Bytes {
+        let call = self.number;
+        let tag = if self.tag.is_empty() { String::new() } else { format!(";tag={}", self.tag) };
+        let text = format!(
             "{method} sip:1002@dialtone SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5061;branch=z9hG4bK{call}{method};rport\r\n\
-             Max-Forwards: 70\r\nFrom: \"Ann\" <sip:1001@dialtone>;tag=a{call}\r\nTo: <sip:1002@dialtone>{to_tag}\r\n\
+             Max-Forwards: 70\r\nFrom: \"Ann\" <sip:1001@dialtone>;tag=a{call}\r\nTo: <sip:1002@dialtone>{tag}\r\n\
              Call-ID: call{call}\r\nCSeq: {cseq} {method}\r\nContact: <sip:1001@127.0.0.1:5061>\r\n\
              User-Agent: bench\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
-        )
+        );
+        Bytes::from(text)
     }
 
-    fn answer(&mut self, invite: &Request, status: u16) {
-        let mut response = Response::to(invite, status);
+    fn answer(&self, bench: &mut Bench, status: u16) -> Input {
+        let asked = self.asked.as_ref().expect("1002 is asked before it answers");
+        let mut response = Response::to(asked, status);
         response.tag_to(|| "b");
         response.headers.push(Name::Contact, "<sip:1002@127.0.0.1:5062>");
-        if status == 200 {
+        if status == 200 && asked.method == Method::Invite {
             response.set_body("application/sdp", Bytes::from_static(SDP.as_bytes()));
         }
-        let kind = if status == 180 { "180" } else { "200 to INVITE" };
-        self.receive(kind, 5062, response.to_bytes(), Credentials::None);
+        bench.received(5062, response.to_bytes(), None)
     }
 
-    /// INVITE, 180, 200, ACK: gives the tag that ends it.
-    fn set_up(&mut self) -> (u64, String) {
-        self.calls += 1;
-        let call = self.calls;
-        self.stock_ports();
-        self.effects.clear();
-        self.text("INVITE", 5061, self.request("INVITE", call, 1, "", SDP), Some("1001"));
-        let invite = self.sent_to(5062).into_iter().find_map(|message| match message {
-            Message::Request(request) => Some(request),
-            Message::Response(_) => None,
-        });
-        let invite = invite.expect("the callee is invited");
-        self.answer(&invite, 180);
-        self.effects.clear();
-        self.answer(&invite, 200);
-        let tag = self.sent_to(5061).into_iter().find_map(|message| match message {
-            Message::Response(response) if response.status == 200 => {
-                response.headers.to().ok()?.tag().map(str::to_owned)
+    /// What its turn brought.
+    fn take(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Send(transmit) => match Message::parse(transmit.payload.clone()) {
+                    Ok(Message::Request(request)) if transmit.path.remote.port() == 5062 => {
+                        if request.method != Method::Ack {
+                            self.asked = Some(request);
+                        }
+                    }
+                    Ok(Message::Response(response)) if response.status == 200 => {
+                        let to = response.headers.to().expect("an answer has a To");
+                        self.tag = to.tag().map(str::to_owned).unwrap_or_default();
+                    }
+                    _ => {}
+                },
+                Effect::Media(MediaCommand::Release { port }) => self.released.push(*port),
+                _ => {}
             }
-            Message::Request(_) | Message::Response(_) => None,
-        });
-        let tag = tag.expect("the caller is answered");
-        self.effects.clear();
-        self.text("ACK", 5061, self.request("ACK", call, 1, &format!(";tag={tag}"), ""), None);
-        self.effects.clear();
-        (call, tag)
-    }
-
-    /// BYE, and 200 from the other side.
-    fn tear_down(&mut self, (call, tag): (u64, String)) {
-        self.text("BYE", 5061, self.request("BYE", call, 2, &format!(";tag={tag}"), ""), None);
-        let bye = self.sent_to(5062).into_iter().find_map(|message| match message {
-            Message::Request(request) => Some(request),
-            Message::Response(_) => None,
-        });
-        let bye = bye.expect("the callee is told");
-        self.released();
-        self.receive("200 to BYE", 5062, Response::to(&bye, 200).to_bytes(), Credentials::None);
-        self.effects.clear();
+        }
+        self.next = self.next.following();
     }
 }
 
 fn turns(c: &mut Criterion) {
     for live in [0, LIVE_CALLS] {
         let mut bench = Bench::new();
-        for _ in 0..live {
-            let _ = bench.set_up();
+        while bench.switch.counts().calls < live {
+            let count = (live - bench.switch.counts().calls).min(AT_ONCE);
+            let mut calls: Vec<Call> = (0..count).map(|_| bench.call()).collect();
+            while !calls.is_empty() {
+                bench.round(&mut calls, true);
+            }
         }
         assert_eq!(bench.switch.counts().calls, live);
+        let mut calls = bench.staggered(AT_ONCE);
         bench.kinds.clear();
-        c.bench_function(&format!("call of 9 turns, {live} live calls"), |b| {
+        c.bench_function(&format!("{AT_ONCE} turns in {AT_ONCE} calls, {live} live calls"), |b| {
             b.iter_custom(|rounds| {
                 let before = bench.total().spent;
                 for _ in 0..rounds {
-                    let call = bench.set_up();
-                    bench.tear_down(black_box(call));
+                    bench.round(&mut calls, false);
                 }
                 bench.total().spent - before
             });

@@ -14,12 +14,13 @@
 #![allow(clippy::disallowed_methods, reason = "what is measured is time")]
 
 mod callers;
+#[path = "../common/place.rs"]
 mod place;
 
 use std::time::{Duration, Instant};
 
 use callers::{Callers, Tally};
-use place::{Server, kernel_drops, pin, two_cores};
+use place::{Server, Setup, kernel_drops, pin, two_cores};
 
 /// The first rate, calls per second, and by how much the next is higher.
 const FIRST: f64 = 300.0;
@@ -95,7 +96,7 @@ fn main() {
     if let Some((of_server, _)) = cores {
         pin(of_server);
     }
-    let server = Server::start();
+    let server = Server::start(Setup::default());
     match cores {
         Some((_, of_callers)) => pin(of_callers),
         None => println!("one core for the server and the callers: the figure is a lower bound"),

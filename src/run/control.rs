@@ -205,7 +205,7 @@ impl Control {
         let (mut effects, mut congested) = (Vec::new(), false);
         for input in first {
             switch.handle(self.clock.now(), input, &mut effects);
-            self.shell.carry_out(effects.drain(..));
+            self.shell.carry_out(&mut effects);
         }
         self.publish(switch);
         loop {
@@ -273,7 +273,7 @@ impl Control {
     fn settle(&mut self, what: What, began: Mono, bench: &mut Bench) -> Mono {
         let decided = self.clock.now().mono;
         let did = Did::of(&bench.effects);
-        self.shell.carry_out(bench.effects.drain(..));
+        self.shell.carry_out(&mut bench.effects);
         let over = self.clock.now();
         bench.meter.note(&self.turns, what, did, began, decided, over);
         over.mono
@@ -297,12 +297,12 @@ impl Control {
             if let Ok(Item::Input(_, input)) = self.received.recv_timeout(LAST_LOOK) {
                 switch.handle(now, input, &mut effects);
             }
-            self.shell.carry_out(effects.drain(..));
+            self.shell.carry_out(&mut effects);
             self.shell.retry();
         }
         let stopped = Input::Process(dialtone_core::event::Fact::Stopped);
         switch.handle(self.clock.now(), stopped, &mut effects);
-        self.shell.carry_out(effects.drain(..));
+        self.shell.carry_out(&mut effects);
         // The state writer may be waiting for room in this queue, and is waited for next.
         drop(self.received);
         self.shell.close();

@@ -1,10 +1,14 @@
 //! Carries out what the switch asks for. Nothing here blocks: what finds no room waits in a bounded
 //! backlog, or is answered as failed.
+//!
+//! Of a turn in which a call is answered nothing is sent before the keeper has noted the call: who is told that a call
+//! is up finds its record, whatever happens to the process.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use dialtone_core::event::Fact;
 use dialtone_core::media::MediaCommand;
 use dialtone_media::Engine;
 use dialtone_signaling::registrar::{BindingChange, PersistToken};
@@ -12,6 +16,7 @@ use dialtone_signaling::transport::TransportHandle;
 use dialtone_store::{StateWriter, WriterCounters};
 
 use super::control::Replies;
+use super::held::Held;
 use super::keeper::Kept;
 use super::waiting::Waiting;
 use super::{offer, restore};
@@ -32,6 +37,7 @@ pub(super) struct Shell {
     /// What waits for it, the backlog included.
     keeper_waiting: Arc<Waiting>,
     keeper_backlog: VecDeque<Kept>,
+    held: Held,
     state: Arc<StateWriter>,
     clock: ProcessClock,
     replies: Arc<Replies>,
@@ -44,6 +50,7 @@ impl Shell {
         transport: TransportHandle,
         engine: Engine,
         keeper: (SyncSender<Kept>, Arc<Waiting>),
+        held: Held,
         state: Arc<StateWriter>,
         clock: ProcessClock,
         replies: Arc<Replies>,
@@ -57,6 +64,7 @@ impl Shell {
             keeper,
             keeper_waiting,
             keeper_backlog,
+            held,
             state,
             clock,
             replies,
@@ -65,9 +73,14 @@ impl Shell {
     }
 
     /// Carries out the effects of one turn, in order.
-    pub fn carry_out(&mut self, effects: impl Iterator<Item = Effect>) {
-        for effect in effects {
+    pub fn carry_out(&mut self, effects: &mut Vec<Effect>) {
+        let answers = effects.iter().any(tells_of_an_answer);
+        let mut later = Vec::new();
+        for effect in effects.drain(..) {
             match effect {
+                Effect::Send(transmit) if answers || self.held.holds(transmit.path.remote) => {
+                    later.push(transmit)
+                }
                 Effect::Send(transmit) => self.transport.send(transmit),
                 Effect::LookUp(question) => self.transport.look_up(question),
                 Effect::Close(flow) => self.transport.close(flow),
@@ -80,6 +93,10 @@ impl Shell {
                 Effect::Persist { changes, notify } => self.persist(&changes, notify),
                 Effect::Reply { reply_to, reply } => self.replies.reply(reply_to, reply),
             }
+        }
+        for transmit in later {
+            self.held.hold(transmit.path.remote);
+            self.keep(Kept::Send(Box::new(transmit)));
         }
     }
 
@@ -151,8 +168,8 @@ impl Shell {
             false => Some(kept),
         };
         let Some(kept) = kept else { return };
-        // A trace may be lost; an event may not.
-        if self.keeper_backlog.len() < BACKLOG_LIMIT || matches!(kept, Kept::Event(_)) {
+        // A trace may be lost; nothing else may.
+        if self.keeper_backlog.len() < BACKLOG_LIMIT || !matches!(kept, Kept::Trace(_)) {
             self.keeper_backlog.push_back(kept);
         } else {
             self.keeper_waiting.taken();
@@ -169,4 +186,8 @@ impl Shell {
             }
         }
     }
+}
+
+fn tells_of_an_answer(effect: &Effect) -> bool {
+    matches!(effect, Effect::Publish(event) if matches!(event.fact, Fact::CallAnswered { .. }))
 }

@@ -4,10 +4,12 @@
 //!  begins, is answered ─▶ Put        record is safe on the disk ─▶ Remove        every few seconds ─▶ alive
 //! ```
 //!
-//! Nobody waits for any of it: the last milliseconds before a crash may be missing. A call is removed only
+//! Nobody waits for the disk: the last milliseconds before a power cut may be missing. Before a crash they are not, because
+//! what is answered is noted in `notes.rs` before anybody is told. A call is removed only
 //! after its record is safe, so what a start finds may have its record already; it looks before it writes one.
 
 use std::collections::{HashSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +20,8 @@ use dialtone_store::{
     Batch, Change, Notice, ReadError, RecordReader, StateError, StateStore, StateWriter, Stream,
 };
 use serde::Deserialize;
+
+use super::notes::Notes;
 
 const CALLS: &str = "calls";
 const ALIVE: &str = "alive";
@@ -37,11 +41,23 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// Reads the live state, and which of the calls in it have a record.
+    /// Reads the live state with what was noted since, and which of the calls in it have a record.
     ///
     /// # Errors
     /// [`StateError`] when the live state cannot be read. Records that cannot be read count as none.
-    pub fn find(store: &impl StateStore, records: &RecordReader) -> Result<Left, StateError> {
+    pub fn find(store: &mut impl StateStore, data: &Path) -> Result<Left, StateError> {
+        let noted = Notes::left(data);
+        for call in &noted {
+            store.put(CALLS, &key(call.call), &serde_json::to_vec(call).unwrap_or_default())?;
+        }
+        if !noted.is_empty() {
+            store.commit()?;
+        }
+        Notes::forget(data);
+        Left::find_in(store, &RecordReader::in_data_dir(data))
+    }
+
+    fn find_in(store: &impl StateStore, records: &RecordReader) -> Result<Left, StateError> {
         let mut open: Vec<OpenCall> = Vec::new();
         for (_, value) in store.scan(CALLS, b"")? {
             match serde_json::from_slice(&value) {
@@ -107,12 +123,14 @@ pub(super) struct Journal {
     /// Removals that found no room.
     removals: Vec<CallId>,
     last_beat: Option<Mono>,
+    notes: Notes,
 }
 
 impl Journal {
-    /// Writes to `state`; learns from `safe`, see [`Journal::notice`].
-    pub fn new(state: Arc<StateWriter>, safe: Arc<AtomicU64>) -> Self {
-        Journal { state, safe, written: VecDeque::new(), next: 1, removals: Vec::new(), last_beat: None }
+    /// Writes to `state` and `notes`; learns from `safe`, see [`Journal::notice`].
+    pub fn new(state: Arc<StateWriter>, safe: Arc<AtomicU64>, notes: Notes) -> Self {
+        let (written, removals) = (VecDeque::new(), Vec::new());
+        Journal { state, safe, written, next: 1, removals, last_beat: None, notes }
     }
 
     /// Takes what the records say of a line, on their thread.
@@ -125,9 +143,12 @@ impl Journal {
     }
 
     /// A call has begun, or has been answered.
-    pub fn open(&mut self, call: &OpenCall) {
+    pub fn open(&mut self, now: Mono, call: &OpenCall) {
         // A call is plain data: this cannot fail.
         let value = serde_json::to_vec(call).unwrap_or_default();
+        if call.answered.is_some() {
+            self.notes.note(now, &value);
+        }
         let change = Change::Put { tree: CALLS, key: key(call.call), value };
         if let Err(error) = self.state.submit(Batch { changes: vec![change], notify: None }) {
             tracing::debug!(%error, call = %call.call, "a call that goes on was not noted");
@@ -152,6 +173,7 @@ impl Journal {
 
     /// Removes the calls whose records are safe, and notes that the process lives while there are calls.
     pub fn look(&mut self, now: Now, open: usize) {
+        self.notes.look(now.mono);
         let safe = self.safe.load(Ordering::Acquire);
         while let Some((_, call)) = self.written.pop_front_if(|(number, _)| *number <= safe) {
             self.removals.push(call);
@@ -214,7 +236,7 @@ mod tests {
         store.put(CALLS, b"broken", b"{").unwrap();
         store.put(ALIVE, b"at", &serde_json::to_vec(&Wall::from_micros(15_000_000)).unwrap()).unwrap();
         store.commit().unwrap();
-        let left = Left::find(&store, &RecordReader::new(&folder)).unwrap();
+        let left = Left::find_in(&store, &RecordReader::new(&folder)).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(left.recorded, [recorded.call]);
         assert_eq!(left.cdrs, [cut.close(Wall::from_micros(15_000_000))]);

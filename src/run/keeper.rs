@@ -13,8 +13,11 @@ use dialtone_api::{CallText, View};
 use dialtone_core::cdr::{Cdr, CdrFold};
 use dialtone_core::event::Fact;
 use dialtone_core::{CallId, Event, Mono};
+use dialtone_signaling::transport::TransportHandle;
+use dialtone_signaling::wire::Transmit;
 use dialtone_store::{RecordReader, Records, Refused, Stream, TraceRecord};
 
+use super::held::Released;
 use super::journal::{Journal, Left};
 use super::metrics::Writers;
 use super::waiting::Waiting;
@@ -27,6 +30,8 @@ use crate::switch::Traced;
 pub(super) enum Kept {
     Event(Box<Event>),
     Trace(Box<Traced>),
+    /// To be sent when all before it is noted.
+    Send(Box<Transmit>),
 }
 
 /// The traces of calls that are up or have just ended, and behind them the records.
@@ -75,6 +80,8 @@ pub(super) struct Keeper {
     pub waiting: Arc<Waiting>,
     pub records: Records,
     pub journal: Journal,
+    pub transport: TransportHandle,
+    pub released: Released,
     /// What the last run did not live to do.
     pub left: Left,
     pub view: Arc<View>,
@@ -114,8 +121,12 @@ impl Keeper {
                     if let Fact::CallStarted { call, .. } | Fact::CallAnswered { call, .. } = &event.fact
                         && let Some(open) = cdrs.open_call(*call)
                     {
-                        self.journal.open(&open);
+                        self.journal.open(event.at.mono, &open);
                     }
+                }
+                Ok(Kept::Send(transmit)) => {
+                    self.transport.send(*transmit);
+                    self.released.one();
                 }
                 Ok(Kept::Trace(traced)) => self.live.with(|recorder| recorder.message(*traced)),
                 Err(RecvTimeoutError::Timeout) => {}

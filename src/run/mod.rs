@@ -13,10 +13,12 @@ mod control;
 mod drain;
 mod effects;
 mod files;
+mod held;
 mod journal;
 mod keeper;
 mod lag;
 mod metrics;
+mod notes;
 mod parts;
 mod queues;
 mod restore;
@@ -45,9 +47,11 @@ use self::certificates::Reload;
 use self::control::{Control, ControlQueue, Replies};
 use self::drain::{Signals, drain};
 use self::effects::Shell;
+use self::held::Held;
 use self::journal::{Journal, Left};
 use self::keeper::{Keeper, LiveTraces};
 use self::lag::Lag;
+use self::notes::Notes;
 use self::parts::{
     Shown, certificates, http_limits, nonce_secret, random_bytes, record_settings, stack_config, start_http,
     start_media, start_sip, subscribers,
@@ -130,8 +134,8 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let writers = Arc::new(metrics::Writers::default());
     writers.moved_aside.store(opened.moved_aside.is_some(), Ordering::Relaxed);
     let bindings = restore::bindings(&opened.store, clock.reading())?;
-    let left = Left::find(&opened.store, &RecordReader::in_data_dir(data.path()))?;
     let mut store = opened.store;
+    let left = Left::find(&mut store, data.path())?;
     let gruu_key = restore::gruu_key(&mut store, random_bytes()?)?;
     let state = Arc::new({
         let queue = queue.clone();
@@ -156,12 +160,15 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
 
     let view = Arc::new(View::new(config.calls.max_calls as usize + VIEW_SPARE));
     let live = LiveTraces::new(RecordReader::in_data_dir(data.path()));
+    let held = Held::default();
     let (keeper, kept) = sync_channel(config.limits.event_queue);
     let keeper_thread = Keeper {
         received: kept,
         waiting: queue.lag().keeper(),
         records,
-        journal: Journal::new(Arc::clone(&state), safe),
+        journal: Journal::new(Arc::clone(&state), safe, Notes::new(data.path())),
+        transport: transports.handle(),
+        released: held.released(),
         left,
         view: Arc::clone(&view),
         live: live.clone(),
@@ -182,7 +189,7 @@ async fn run(config: Config, loaded: Loaded, runs: impl FnOnce()) -> Result<(), 
     let replies = Arc::new(Replies::default());
     let media_metrics = Arc::clone(engine.metrics());
     let keeper = (keeper, queue.lag().keeper());
-    let shell = Shell::new(transports.handle(), engine, keeper, state, clock, Arc::clone(&replies));
+    let shell = Shell::new(transports.handle(), engine, keeper, held, state, clock, Arc::clone(&replies));
     let turns = Arc::new(Turns::default());
     let control = Control {
         clock,

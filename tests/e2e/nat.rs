@@ -9,8 +9,8 @@ use std::time::Duration;
 use dialtone_core::cdr::EndedBy;
 
 use crate::harness::{
-    Baresip, Lab, Phone, Place, Server, Setup, answered, default_route, eventually, heard_both_ways, only,
-    scenario,
+    Baresip, Lab, Phone, Place, Server, Setup, Transport, Voice, answered, default_route, eventually,
+    heard_both_ways, only, scenario,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -63,7 +63,17 @@ fn they_talk(alma: &mut Baresip, ben: &mut Baresip) {
 /// heard and hung up over the way that its own packets came.
 #[test]
 fn a_phone_behind_a_router_is_called_and_heard() {
-    scenario(|lab| {
+    behind_a_router(Transport::Udp);
+}
+
+/// RFC 5626 §5.3: over TLS that way is its connection.
+#[test]
+fn a_phone_behind_a_router_is_called_and_heard_over_tls() {
+    behind_a_router(Transport::Tls);
+}
+
+fn behind_a_router(transport: Transport) {
+    scenario(move |lab| {
         let (router, home) = (Place::new(lab), Place::new(lab));
         router.wire(("server0", "198.51.100.10/24"), ("outside0", "198.51.100.1/24"));
         router.enter(|| home.wire(("inside0", "10.9.0.1/24"), ("phone0", "10.9.0.2/24")));
@@ -72,9 +82,10 @@ fn a_phone_behind_a_router_is_called_and_heard() {
             "table ip nat { chain post { type nat hook postrouting priority 100;
              oifname \"outside0\" masquerade random; }\n}",
         );
-        let server = Server::start(lab, on_every_address());
+        let server = Server::start(lab, on_every_address().with("DIALTONE_SIP_TLS", "0.0.0.0:5061"));
         let mut alma = phone("1001", 5070, 440.0, "198.51.100.10", "198.51.100.10").start(lab, &server);
-        let ben = phone("1002", 5080, 1000.0, "10.9.0.2", "198.51.100.10").answering();
+        let ben = phone("1002", 5080, 0.0, "10.9.0.2", "198.51.100.10").answering();
+        let ben = ben.with(transport, Voice::Pcmu, 1000.0);
         let mut ben = ben.start_in(&home, lab, &server);
         they_talk(&mut alma, &mut ben);
         // And the other way round, hung up by the one who is called.
@@ -92,18 +103,38 @@ fn a_phone_behind_a_router_is_called_and_heard() {
     });
 }
 
+/// The addresses of one family, as a URI has them; a network is the first part of its addresses.
+struct Family {
+    inside: &'static str,
+    outside: &'static str,
+    /// Bits of a network.
+    bits: u8,
+    /// Of nftables, and what stands before an address in a session description.
+    table: &'static str,
+    described: &'static str,
+}
+
+const IPV4: Family =
+    Family { inside: "10.8.0.", outside: "198.51.100.", bits: 24, table: "ip", described: "c=IN IP4 " };
+/// RFC 4193 and RFC 3849: networks of homes, and of documentation.
+const IPV6: Family =
+    Family { inside: "fd00:8::", outside: "2001:db8::", bits: 64, table: "ip6", described: "c=IN IP6 " };
+
 /// The server at home behind a router that forwards its ports; the world outside.
-fn forwarded(lab: &Lab) -> (Place, Place) {
+fn forwarded(lab: &Lab, family: &Family) -> (Place, Place) {
+    let Family { inside, outside: world, bits, table, .. } = family;
     let (router, outside) = (Place::new(lab), Place::new(lab));
-    router.wire(("server0", "10.8.0.2/24"), ("inside0", "10.8.0.1/24"));
-    default_route("10.8.0.1");
-    router.enter(|| outside.wire(("outside0", "198.51.100.1/24"), ("phone0", "198.51.100.20/24")));
-    router.route(
-        "table ip nat {
-         chain pre { type nat hook prerouting priority -100;
-         iifname \"outside0\" udp dport { 5060, 30000-30199 } dnat to 10.8.0.2; }
-         chain post { type nat hook postrouting priority 100; oifname \"outside0\" masquerade; }\n}",
-    );
+    router.wire(("server0", &format!("{inside}2/{bits}")), ("inside0", &format!("{inside}1/{bits}")));
+    default_route(&format!("{inside}1"));
+    router.enter(|| {
+        outside.wire(("outside0", &format!("{world}1/{bits}")), ("phone0", &format!("{world}20/{bits}")));
+    });
+    router.route(&format!(
+        "table {table} nat {{
+         chain pre {{ type nat hook prerouting priority -100;
+         iifname \"outside0\" udp dport {{ 5060, 30000-30199 }} dnat to {inside}2; }}
+         chain post {{ type nat hook postrouting priority 100; oifname \"outside0\" masquerade; }}\n}}"
+    ));
     (router, outside)
 }
 
@@ -116,18 +147,24 @@ fn messages(server: &Server<'_>) -> String {
     said
 }
 
-fn talk_across(lab: &Lab, server: Server<'_>, outside: &Place) {
-    let alma = phone("1001", 5070, 440.0, PHONE_OUTSIDE, ROUTER_OUTSIDE);
+fn talk_across(lab: &Lab, server: Server<'_>, outside: &Place, alma: Phone, ben: Phone, family: &Family) {
     let mut alma = alma.start_in(outside, lab, &server);
-    let mut ben = phone("1002", 5080, 1000.0, SERVER_INSIDE, SERVER_INSIDE).answering().start(lab, &server);
+    let mut ben = ben.answering().start(lab, &server);
     they_talk(&mut alma, &mut ben);
     let said = messages(&server);
-    assert!(said.contains(&format!("c=IN IP4 {ROUTER_OUTSIDE}")), "{said}");
-    assert!(said.contains(&format!("c=IN IP4 {SERVER_INSIDE}")), "{said}");
-    assert!(!said.contains("0.0.0.0"), "{said}");
+    let Family { inside, outside, described, .. } = family;
+    assert!(said.contains(&format!("{described}{outside}1\n")), "{said}");
+    assert!(said.contains(&format!("{described}{inside}2\n")), "{said}");
+    assert!(!said.contains("0.0.0.0") && !said.contains("IP6 ::"), "{said}");
     let cdr = only(server.finish(1));
     answered(&cdr, Some("1002"), EndedBy::Caller);
     heard_both_ways(&cdr, 140);
+}
+
+fn talk_across_ipv4(lab: &Lab, server: Server<'_>, outside: &Place) {
+    let alma = phone("1001", 5070, 440.0, PHONE_OUTSIDE, ROUTER_OUTSIDE);
+    let ben = phone("1002", 5080, 1000.0, SERVER_INSIDE, SERVER_INSIDE);
+    talk_across(lab, server, outside, alma, ben, &IPV4);
 }
 
 /// RFC 3261 §8.1.1.8, RFC 4566 §5.7: behind a router that forwards ports, a phone outside is told the address of
@@ -135,10 +172,26 @@ fn talk_across(lab: &Lab, server: Server<'_>, outside: &Place) {
 #[test]
 fn a_server_behind_a_router_is_called_from_outside() {
     scenario(|lab| {
-        let (_router, outside) = forwarded(lab);
+        let (_router, outside) = forwarded(lab, &IPV4);
         let server =
             Server::start(lab, on_every_address().with("DIALTONE_NET_EXTERNAL_ADDRESS", ROUTER_OUTSIDE));
-        talk_across(lab, server, &outside);
+        talk_across_ipv4(lab, server, &outside);
+    });
+}
+
+/// The same over IPv6, where homes may translate as well (RFC 5118 has its addresses in messages).
+#[test]
+fn a_server_behind_a_router_is_called_from_outside_over_ipv6() {
+    scenario(|lab| {
+        let (_router, outside) = forwarded(lab, &IPV6);
+        let setup = on_every_address()
+            .with("DIALTONE_SIP_UDP", "[::]:5060")
+            .with("DIALTONE_RTP_BIND", "::")
+            .with("DIALTONE_NET_EXTERNAL_ADDRESS", "2001:db8::1");
+        let server = Server::start(lab, setup);
+        let alma = phone("1001", 5070, 440.0, "2001:db8::20", "[2001:db8::1]");
+        let ben = phone("1002", 5080, 1000.0, "fd00:8::2", "[fd00:8::2]");
+        talk_across(lab, server, &outside, alma, ben, &IPV6);
     });
 }
 
@@ -193,7 +246,7 @@ fn success(question: &[u8], seen: SocketAddr) -> Vec<u8> {
 #[test]
 fn a_server_asks_for_its_external_address() {
     scenario(|lab| {
-        let (_router, outside) = forwarded(lab);
+        let (_router, outside) = forwarded(lab, &IPV4);
         let stun = Stun::start(&outside);
         let setup = on_every_address()
             .with("DIALTONE_NET_EXTERNAL_ADDRESS", format!("stun:{PHONE_OUTSIDE}"))
@@ -203,6 +256,6 @@ fn a_server_asks_for_its_external_address() {
         stun.lies.store(false, Ordering::Relaxed);
         let asked = server.metric("dialtone_stun_total");
         eventually("it asks again", || (server.metric("dialtone_stun_total") > asked + 1.0).then_some(()));
-        talk_across(lab, server, &outside);
+        talk_across_ipv4(lab, server, &outside);
     });
 }

@@ -223,6 +223,20 @@ fn a_call_without_an_offer_is_offered_ours() {
     });
 }
 
+/// RFC 6442 §4.1: the location of a caller does not stand in the way of its call.
+#[test]
+fn a_caller_who_says_where_it_is_has_sound_both_ways() {
+    scenario(|lab| {
+        let server = Server::start(lab, Setup::shipped());
+        let ben = callee(lab, "callee.xml");
+        caller(lab, "caller_says_where_it_is.xml", "1002").run();
+        ben.finish();
+        let cdr = only(server.finish(1));
+        answered(&cdr, Some("1002"), EndedBy::Caller);
+        heard_both_ways(&cdr, 40);
+    });
+}
+
 #[test]
 fn of_two_phones_of_an_extension_the_first_to_answer_has_the_call() {
     scenario(|lab| {

@@ -92,6 +92,18 @@ fn a_change_that_meets_ours_is_491() {
     call("caller_has_glare.xml", "callee_changes_codec.xml", 0);
 }
 
+/// RFC 3261 §14.1: the same towards the caller, whose Call-ID it is: then we wait less long.
+#[test]
+fn a_change_that_meets_one_of_the_caller_is_made_later() {
+    call("caller_refuses_a_change_once.xml", "callee_changes_codec.xml", 0);
+}
+
+/// RFC 3261 §14.2: and from the callee.
+#[test]
+fn a_change_of_the_callee_that_meets_ours_is_491() {
+    call("caller_changes_codec.xml", "callee_has_glare_of_its_own.xml", 0);
+}
+
 /// RFC 3261 §9.1, §13.2.2.4: a 200 that crosses the CANCEL is acknowledged, and its call ended with BYE.
 #[test]
 fn an_answer_that_crosses_the_cancel_is_hung_up() {

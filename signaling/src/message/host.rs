@@ -58,6 +58,16 @@ impl PartialEq for Host {
 
 impl Eq for Host {}
 
+/// As if the text were parsed.
+impl PartialEq<str> for Host {
+    fn eq(&self, other: &str) -> bool {
+        match self {
+            Host::Domain(name) => name.eq_ignore_ascii_case(other),
+            Host::V4(_) | Host::V6(_) => Host::parse(other).is_some_and(|other| *self == other),
+        }
+    }
+}
+
 impl From<IpAddr> for Host {
     fn from(address: IpAddr) -> Self {
         match address {

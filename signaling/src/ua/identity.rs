@@ -109,13 +109,12 @@ impl Identity {
 
     /// Whether an address is in our domain.
     pub(crate) fn is_ours(&self, uri: &Uri) -> bool {
-        uri.scheme.is_sip() && Host::parse(&self.domain).is_some_and(|host| host == uri.host)
+        uri.scheme.is_sip() && uri.host == *self.domain
     }
 
     /// Whether peers know this server by this name.
     pub(crate) fn is_called(&self, host: &Host) -> bool {
-        let names = std::iter::once(&self.domain).chain(&self.aliases);
-        names.filter_map(|name| Host::parse(name)).any(|name| name == *host)
+        std::iter::once(&self.domain).chain(&self.aliases).any(|name| *host == **name)
     }
 
     /// Extensions that a request requires and we do not have (RFC 3261 §8.2.2.3).

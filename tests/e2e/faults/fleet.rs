@@ -142,6 +142,14 @@ impl Fleet {
         }
     }
 
+    /// What is not answered is given up: nobody was promised anything.
+    pub fn give_up(&mut self) {
+        self.asks
+            .values_mut()
+            .filter(|ask| ask.stage == Stage::Waiting)
+            .for_each(|ask| ask.stage = Stage::Over);
+    }
+
     /// Calls that are up.
     pub fn up(&self) -> usize {
         self.at(Stage::Up).len()

@@ -6,7 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Lab, Process, Server, sys};
+use crate::harness::{Lab, Process, Server, Setup, sys};
+
+/// How often a scenario is played that hits a different moment each time.
+pub fn rounds(usual: u32) -> u32 {
+    std::env::var("DIALTONE_FAULT_ROUNDS").map_or(usual, |rounds| rounds.parse().unwrap())
+}
 
 /// A file system of its own for the data of the server, of few megabytes. Seen by the thread that makes it and what it
 /// starts.
@@ -69,6 +74,38 @@ impl Drop for SlowDisk {
     fn drop(&mut self) {
         self.0.signal(libc::SIGINT);
         self.0.wait(crate::harness::PATIENCE);
+    }
+}
+
+/// A wall clock that leaps, of the server alone: libfaketime adds to it what a file says.
+pub struct Clock {
+    file: PathBuf,
+}
+
+impl Clock {
+    pub fn new(lab: &Lab) -> Clock {
+        Clock { file: lab.write("clock", "+0") }
+    }
+
+    /// The same server by this clock.
+    pub fn of(&self, setup: Setup) -> Setup {
+        let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+        let library =
+            folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
+        let library = library.expect("libfaketime is missing: install the Debian package faketime");
+        setup
+            .with("LD_PRELOAD", library.display())
+            .with("FAKETIME_TIMESTAMP_FILE", self.file.display())
+            .with("FAKETIME_NO_CACHE", 1)
+            .with("FAKETIME_DONT_FAKE_MONOTONIC", 1)
+    }
+
+    /// From now on it is so far from the right time: `+1d`.
+    pub fn set(&self, shift: &str) {
+        // As one step: the server may read it this moment.
+        let fresh = self.file.with_extension("new");
+        std::fs::write(&fresh, shift).unwrap();
+        std::fs::rename(fresh, &self.file).unwrap();
     }
 }
 

@@ -1,14 +1,41 @@
-//! The process: stopped, and without time.
+//! The process: killed, stopped, and without time.
 
 use std::time::Duration;
 
 use dialtone_core::cdr::EndedBy;
 
 use super::fleet::Fleet;
-use super::inject::{freeze, starve};
+use super::inject::{freeze, rounds, starve};
 use crate::harness::{Server, Sipp, answered, eventually, heard_both_ways, scenario};
 
 const SHORT: Duration = Duration::from_millis(500);
+
+/// Killed while phones register and call: who has got a 200 to REGISTER is registered afterwards, and each call that was
+/// answered has one record, however many milliseconds before.
+#[test]
+fn a_kill_under_load_breaks_no_promise() {
+    let rounds = rounds(2);
+    scenario(move |lab| {
+        let setup = Fleet::site(10 * rounds, 30 * rounds).with("DIALTONE_RTP_RESERVE", 100);
+        let mut server = Server::start(lab, setup);
+        let mut fleet = Fleet::new("127.0.0.1:5060");
+        for round in 0..rounds {
+            let (phones, calls) = (2000 + 10 * round, 7000 + 30 * round);
+            fleet.register(phones..phones + 10);
+            fleet.call(calls..calls + 30);
+            let enough = fleet.ledger.answered.len() + 1 + (7 * round as usize) % 28;
+            fleet.until("calls are answered", |ledger| ledger.answered.len() >= enough);
+            server.kill();
+            while fleet.take(SHORT) {}
+            fleet.give_up();
+            server.restart_after_crash();
+            // The server knows nothing of them, and says so.
+            fleet.hang_up();
+            fleet.settle();
+        }
+        fleet.check(server);
+    });
+}
 
 /// Stopped for five seconds: everybody repeats themselves, nothing happens twice, and calls go on afterwards.
 #[test]

@@ -1,7 +1,8 @@
 //! What the network of a scenario lets pass, and connections that are broken in it.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use super::place::nft;
 
 /// Rules in force.
 pub struct Firewall;
@@ -27,19 +28,6 @@ impl Firewall {
             listed.split("packets ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
         numbers.sum()
     }
-}
-
-/// Runs a script of nftables; gives what it printed.
-fn nft(script: &str) -> String {
-    let mut nft = Command::new("nft");
-    let mut nft =
-        nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
-            panic!("nft does not start ({error}): install the Debian package nftables")
-        });
-    nft.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-    let output = nft.wait_with_output().unwrap();
-    assert!(output.status.success(), "nft: {}: {script}", output.status);
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Breaks every TCP connection of this network that `filter` of ss says, at both ends. Gives how many.

@@ -48,8 +48,10 @@ impl Place {
     pub fn wire(&self, (near, near_address): (&str, &str), (far, far_address): (&str, &str)) {
         let place = self.holder.pid().to_string();
         run("ip", &["link", "add", near, "type", "veth", "peer", "name", far, "netns", &place]);
-        let up = |interface, address| {
-            run("ip", &["address", "add", address, "dev", interface]);
+        let up = |interface, address: &str| {
+            // Of an IPv6 address the kernel would first ask for a second whether somebody else has it.
+            let at_once: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
+            run("ip", &[&["address", "add", address, "dev", interface], at_once].concat());
             run("ip", &["link", "set", interface, "up"]);
         };
         up(near, near_address);
@@ -60,20 +62,23 @@ impl Place {
     pub fn route(&self, rules: &str) {
         self.enter(|| {
             fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
             nft(rules);
         });
     }
 }
 
-/// Puts rules of nftables in force, in the network that this thread is in.
-pub fn nft(rules: &str) {
-    let mut nft =
-        Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap_or_else(|error| {
-            panic!("nft does not start ({error}): install the Debian package nftables")
-        });
+/// Puts rules of nftables in force, in the network that this thread is in; gives what the script asked to list.
+pub fn nft(rules: &str) -> String {
+    let mut nft = Command::new("nft");
+    nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut nft = nft
+        .spawn()
+        .unwrap_or_else(|error| panic!("nft does not start ({error}): install the Debian package nftables"));
     nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-    let status = nft.wait().unwrap();
-    assert!(status.success(), "nft: {status}: {rules}");
+    let output = nft.wait_with_output().unwrap();
+    assert!(output.status.success(), "nft: {}: {rules}", output.status);
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Sends what has no other way to a router, from the network that this thread is in.

@@ -1,4 +1,6 @@
-//! Where the bench runs: the server on one core, the callers on another, and what the system says about both.
+//! Where a bench runs: the server on one core, its load on another, and what the system says about both.
+
+#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -10,9 +12,23 @@ use std::time::Duration;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+/// What a bench changes in the shipped configuration.
+#[derive(Default)]
+pub struct Setup {
+    pub variables: Vec<(&'static str, String)>,
+}
+
+impl Setup {
+    pub fn with(mut self, variable: &'static str, value: impl ToString) -> Setup {
+        self.variables.push((variable, value.to_string()));
+        self
+    }
+}
+
 /// A running server. Dropping it ends it and removes its data.
 pub struct Server {
     child: Child,
+    setup: Setup,
     folder: PathBuf,
     http: SocketAddr,
     pub sip: SocketAddr,
@@ -24,6 +40,30 @@ impl Drop for Server {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+fn launch(setup: &Setup, folder: &Path, sip: SocketAddr, http: SocketAddr) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_dialtone"))
+        .args(["serve", "--config"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/dialtone.toml"))
+        .env("DIALTONE_DATA_DIR", folder)
+        .env("DIALTONE_SIP_UDP", sip.to_string())
+        .env("DIALTONE_SIP_TCP", "")
+        .env("DIALTONE_SIP_TLS", "")
+        .env("DIALTONE_HTTP_TLS_BIND", "")
+        .env("DIALTONE_HTTP_BIND", http.to_string())
+        .env("DIALTONE_RTP_QUARANTINE", "0s")
+        .env("DIALTONE_RTP_RESERVE", "1000")
+        .env("DIALTONE_RTP_PORT_MAX", "60000")
+        .env("DIALTONE_SIP_MAX_TRANSACTIONS", "1000000")
+        .env("DIALTONE_LOG_LEVEL", "error")
+        .env("DIALTONE_GUARD_DATAGRAMS_PER_SECOND", "1000000")
+        .env("DIALTONE_GUARD_CHALLENGES_PER_SECOND", "1000000")
+        .env("DIALTONE_GUARD_REQUESTS_PER_ACCOUNT", "1000000")
+        .envs(setup.variables.iter().map(|(name, value)| (*name, value)))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 /// The core of the server and that of the callers; `None` when there is only one.
@@ -44,44 +84,47 @@ impl Server {
     /// Starts the shipped configuration, with limits of one address out of the way: all callers share one. So is that of
     /// transactions, of which each stays for 32 s (timers H and J of RFC 3261 §17.2): rows before would fill it for those
     /// after, and not the time that a call takes would be measured but what is left of it.
-    pub fn start() -> Server {
-        let folder = std::env::temp_dir().join(format!("dialtone-overload-{}", std::process::id()));
+    pub fn start(setup: Setup) -> Server {
+        let folder = std::env::temp_dir().join(format!("dialtone-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let sip = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_dialtone"))
-            .args(["serve", "--config"])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/dialtone.toml"))
-            .env("DIALTONE_DATA_DIR", &folder)
-            .env("DIALTONE_SIP_UDP", sip.to_string())
-            .env("DIALTONE_SIP_TCP", "")
-            .env("DIALTONE_SIP_TLS", "")
-            .env("DIALTONE_HTTP_TLS_BIND", "")
-            .env("DIALTONE_HTTP_BIND", http.to_string())
-            .env("DIALTONE_RTP_QUARANTINE", "0s")
-            .env("DIALTONE_RTP_RESERVE", "1000")
-            .env("DIALTONE_RTP_PORT_MAX", "60000")
-            .env("DIALTONE_SIP_MAX_TRANSACTIONS", "1000000")
-            .env("DIALTONE_LOG_LEVEL", "error")
-            .env("DIALTONE_GUARD_DATAGRAMS_PER_SECOND", "1000000")
-            .env("DIALTONE_GUARD_CHALLENGES_PER_SECOND", "1000000")
-            .env("DIALTONE_GUARD_REQUESTS_PER_ACCOUNT", "1000000")
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Server { child, folder, http, sip };
-        while TcpStream::connect(server.http).is_err() {
+        let child = launch(&setup, &folder, sip, http);
+        let server = Server { child, setup, folder, http, sip };
+        server.wait();
+        server
+    }
+
+    fn wait(&self) {
+        while TcpStream::connect(self.http).is_err() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        server
+    }
+
+    /// Kills it, and starts it on what is left.
+    pub fn crash(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.child = launch(&self.setup, &self.folder, self.sip, self.http);
+        self.wait();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The body of a page.
+    pub fn page(&self, page: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        write!(stream, "GET {page} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
     }
 
     /// Every metric without labels, and those with, by name and labels.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
+        let text = self.page("/metrics");
         let pair = |line: &str| {
             let (name, value) = line.rsplit_once(' ')?;
             Some((name.to_owned(), value.trim().parse().ok()?))
