@@ -15,6 +15,8 @@ mod cancel;
 mod changes;
 #[path = "ladder/codecs.rs"]
 mod codecs;
+#[path = "ladder/detours.rs"]
+mod detours;
 #[path = "ladder/dialogs.rs"]
 mod dialogs;
 #[path = "ladder/flows.rs"]

@@ -225,6 +225,8 @@ pub enum LegEvent {
         early_offer: EarlyOffer,
         /// Whether our offer to it, if we make one, should use IPv6.
         ipv6: bool,
+        /// Whether it came over TLS.
+        over_tls: bool,
         /// How it came here.
         journey: Journey,
         /// The leg whose place it takes, if it does not want a call of its own.

@@ -353,12 +353,23 @@ impl Machine for Pbx {
                         offer,
                         early_offer,
                         ipv6,
+                        over_tls,
                         journey,
                         replaces,
                     },
             } => {
-                let arrival =
-                    Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6, journey };
+                let arrival = Arrival {
+                    leg,
+                    endpoint,
+                    caller,
+                    dialed,
+                    device,
+                    offer,
+                    early_offer,
+                    ipv6,
+                    over_tls,
+                    journey,
+                };
                 match replaces {
                     Some(replaced) => self.replace(now, arrival, replaced, out),
                     None => self.offered(now, arrival, out),

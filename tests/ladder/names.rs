@@ -320,6 +320,34 @@ fn a_request_within_a_dialog_finds_the_peer_by_name() {
     }
 }
 
+/// RFC 5922 §7.3, RFC 3261 §15.1.1: whoever proved to be a domain is asked to prove it again when a dialog's connection
+/// is opened anew, whatever address its Contact or Record-Route names.
+#[test]
+fn a_dialog_over_tls_knows_whose_certificate_it_wants() {
+    for route in [None, Some("<sip:10.0.0.21:5061;transport=tls;lr>")] {
+        let world = believing();
+        let alice = world.registered("1001");
+        let bob = world.phone_at("1002", Transport::Tls, "10.0.0.12:40000");
+        registers_as(&bob, "<sips:1002@phones.example>");
+        world.srv("_sips._tcp.phones.example", 0, "a.phones.example", "10.0.0.21:5061");
+        let secure = world.phone_at("1002", Transport::Tls, "10.0.0.21:5061");
+        alice.invite("1002");
+        let body = secure.answering_body();
+        secure.respond_with(200, |response| {
+            response.headers.set(Name::Contact, "<sips:1002@10.0.0.21:5061>");
+            route.into_iter().for_each(|route| response.headers.push(Name::RecordRoute, route));
+            response.set_body("application/sdp", body);
+        });
+        alice.ack();
+        alice.bye();
+        for request in ["INVITE sips:1002@", "ACK sips:1002@", "BYE sips:1002@"] {
+            assert_eq!(world.domains_of(request), [Some("phones.example".to_owned())], "{request} {route:?}");
+        }
+        assert_eq!(secure.got("BYE").len(), 1);
+        world.finish();
+    }
+}
+
 /// RFC 3261 §11.1, RFC 3263 §4.3: a contact that is asked whether it is there is asked at each of its targets.
 #[test]
 fn a_question_finds_the_next_target_too() {

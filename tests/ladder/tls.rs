@@ -1,10 +1,10 @@
 //! Calls over TLS: what our URIs say, and that nothing falls back to the clear.
 
-use dialtone_signaling::message::{Message, Name, Uri};
+use dialtone_signaling::message::{Message, Method, Name, Request, Uri};
 use dialtone_signaling::wire::Transport;
 
 use super::calls::connect;
-use super::support::{Phone, World};
+use super::support::{Phone, World, sdp};
 
 /// The Request-URI of the last request that a phone got whose summary begins so.
 fn request_uri(phone: &Phone, prefix: &str) -> String {
@@ -102,6 +102,64 @@ fn a_proxy_for_tls_that_is_not_there_is_not_passed_by_in_the_clear() {
             alice.cancel();
             world.advance(45_000);
         }
+    }
+}
+
+/// RFC 3261 §26.2.2, RFC 5626 §4.3: a phone that registers, or speaks within its call, in the clear does not take the
+/// call out of TLS.
+#[test]
+fn a_call_over_tls_does_not_follow_its_phone_into_the_clear() {
+    let world = World::new();
+    let alice = world.registered("1001");
+    let bob = world.phone_at("1002", Transport::Tls, "10.0.0.12:40002");
+    let clear = world.phone_at("1002", Transport::Udp, "10.0.0.12:5060");
+    let instance = |request: &mut Request| {
+        let contact = request.headers.text(&Name::Contact).unwrap_or_default().to_owned();
+        request.headers.set(Name::Contact, format!("{contact};+sip.instance=\"<urn:uuid:7>\""));
+    };
+    bob.register_with(instance);
+    connect(&world, &alice, &bob, "1002");
+    clear.register_with(instance);
+    assert_eq!((clear.status(), world.counts().stack.bindings), (200, 2));
+    clear.steals(&bob);
+    clear.within_saying(Method::Update, sdp("pcmu te"), |_| {});
+    assert_eq!(clear.status(), 200);
+    alice.bye();
+    assert_eq!((bob.got("BYE").len(), clear.got("BYE").len()), (1, 0));
+    world.finish();
+}
+
+/// RFC 5630 §5.3: nor does who takes it over.
+#[test]
+fn a_call_to_a_sips_uri_is_taken_over_tls_alone() {
+    for rings in [true, false] {
+        let world = World::new();
+        let alice = world.phone_at("1001", Transport::Tls, "10.0.0.11:40001");
+        let bob = world.phone_at("1002", Transport::Tls, "10.0.0.12:40002");
+        bob.register(3600);
+        let [clear, safe] = [(Transport::Udp, "10.0.0.13:5060"), (Transport::Tls, "10.0.0.14:40004")]
+            .map(|(transport, address)| world.phone_at("1002", transport, address));
+        dials_sips(&alice, "1002");
+        if rings {
+            bob.ring();
+        } else {
+            bob.answer();
+            alice.ack();
+        }
+        let (_, replaces) = bob.replaces();
+        let takes = |phone: &Phone| {
+            phone.invite_with("1001", |invite| invite.headers.push(Name::Replaces, replaces.clone()));
+            phone.status()
+        };
+        assert_eq!(takes(&clear), 403, "{rings}");
+        assert_eq!(takes(&safe), 200, "{rings}");
+        safe.ack();
+        if rings {
+            alice.ack();
+        }
+        alice.bye();
+        assert_eq!((clear.got("BYE").len(), safe.got("BYE").len()), (0, 1));
+        world.advance(45_000);
     }
 }
 

@@ -175,7 +175,7 @@ impl Call {
     /// Somebody calls to take the place of one of two who talk, or of one who rings (RFC 3891 §3, seen from the
     /// call).
     pub fn replace(&mut self, desk: &mut Desk<'_>, arrival: Arrival, replaced: LegId) {
-        if !self.may_be_replaced(replaced, &arrival.endpoint) {
+        if !self.may_be_replaced(replaced, &arrival) {
             return arrival.refuse(desk, Cause::BearerNotAuthorized);
         }
         if self.rings(replaced) {
@@ -220,8 +220,7 @@ impl Call {
             arrival.refuse(desk, Cause::IncompatibleDestination);
             return None;
         }
-        let Arrival { leg, endpoint, caller, dialed, device: _, offer, early_offer: _, ipv6, journey } =
-            arrival;
+        let Arrival { leg, endpoint, caller, dialed, offer, ipv6, journey, .. } = arrival;
         let ids = (self.id, leg);
         let mut fresh = Leg::create(desk, ids, (endpoint, caller), (Side::Inbound, LegState::Ring), &dialed);
         fresh.remote = offer;

@@ -95,6 +95,7 @@ pub(crate) struct Arrival {
     pub offer: Option<Description>,
     pub early_offer: EarlyOffer,
     pub ipv6: bool,
+    pub over_tls: bool,
     pub journey: Journey,
 }
 
@@ -153,7 +154,8 @@ impl Call {
         arrival: Arrival,
         refusal: Option<Cause>,
     ) -> Self {
-        let Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6, journey } = arrival;
+        let Arrival { leg, endpoint, caller, dialed, device, offer, early_offer, ipv6, journey, .. } =
+            arrival;
         let conversation = ConversationId::from(id);
         desk.fact(Fact::CallStarted {
             call: id,

@@ -12,12 +12,18 @@ impl Call {
         matches!(self.state, State::Dialing(_)) && self.branches.iter().any(|branch| branch.id == leg)
     }
 
-    /// Whether `endpoint` may take the place of this leg (RFC 3891 §3, §8): as its own phone, or while it rings as one
-    /// of a pickup group with it.
-    pub(super) fn may_be_replaced(&self, leg: LegId, endpoint: &str) -> bool {
-        let Some(replaced) = self.caller.iter().chain(&self.branches).find(|other| other.id == leg) else {
+    /// Whether `arrival` may take the place of this leg (RFC 3891 §3, §8): as a phone of the same extension, or while it
+    /// rings as one of a pickup group with it; and of a call that nobody on its way may read over TLS alone (RFC 5630
+    /// §5.3).
+    pub(super) fn may_be_replaced(&self, leg: LegId, arrival: &Arrival) -> bool {
+        let legs = || self.caller.iter().chain(&self.branches);
+        if !arrival.over_tls && legs().any(|leg| leg.journey.secure) {
+            return false;
+        }
+        let Some(replaced) = legs().find(|other| other.id == leg) else {
             return true; // What it is, is found out next.
         };
+        let endpoint = &*arrival.endpoint;
         let extension = |number: &str| self.site.extensions.get(number);
         let grouped = || {
             extension(endpoint)

@@ -366,6 +366,7 @@ impl Stack {
                 offer,
                 early_offer,
                 ipv6,
+                over_tls: path.transport == Transport::Tls,
                 journey,
                 replaces,
             },

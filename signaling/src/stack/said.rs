@@ -6,9 +6,9 @@ use dialtone_core::{Cause, LegId, Now};
 
 use super::{SipOutput, Stack, Wire, received};
 use crate::message::{Request, Response};
-use crate::transaction::{Answerer, TxId, TxOutput};
+use crate::transaction::{Answerer, Course, TxId, TxOutput};
 use crate::ua::{end_unwanted, reason_value};
-use crate::wire::{Opens, Ticket, Transmit};
+use crate::wire::{Ticket, Transmit};
 
 impl Stack {
     /// Deals with what transactions said, which may make them say more, until they are silent.
@@ -135,10 +135,12 @@ impl Stack {
             }
             Answerer::Surplus => return,
         };
-        let transmit = Transmit { path, opens: Opens::Peer, payload, ticket: Ticket::default() };
+        let opens = self.tx.opens(tx, path);
+        let transmit = Transmit { path, opens: opens.clone(), payload, ticket: Ticket::default() };
         self.tx_out.push(TxOutput::Transmit { owner: Some(leg), transmit });
         if let Some(bye) = bye {
-            self.tx.send(now.mono, bye, path, Some(leg), &mut self.tx_out);
+            let course = Course { opens, ..path.into() };
+            self.tx.send(now.mono, bye, course, Some(leg), &mut self.tx_out);
         }
     }
 }

@@ -214,7 +214,7 @@ impl Stack {
             request.headers.set(Name::Contact, identity.contact(path, owner, &request.uri));
         }
         if let Some(leg) = owner.and_then(|owner| self.legs.get_mut(&owner)) {
-            leg.goes_by(tx, request, path, identity);
+            leg.goes_by(tx, request, (path, opens.clone()), failure, identity);
         }
         let is_last = errand.targets.as_ref().is_none_or(VecDeque::is_empty) && errand.fallback.is_none();
         let patience = (!is_last).then(|| self.seeker.locator.policy().failover_after);

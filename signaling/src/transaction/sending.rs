@@ -99,6 +99,12 @@ impl Transactions {
         Some(now + self.timing.patience() + Duration::from_millis(1))
     }
 
+    /// Where a connection is opened for what goes this way: as for this request of ours, if that is its way too.
+    pub fn opens(&self, tx: TxId, path: Path) -> Opens {
+        let transaction = self.all.get(&tx).filter(|transaction| transaction.path.is_same_peer(path));
+        transaction.map_or(Opens::Peer, |transaction| transaction.opens.clone())
+    }
+
     /// Whether a request of ours has no way at the moment.
     pub fn is_held(&self, tx: TxId) -> bool {
         self.held.contains(&tx)

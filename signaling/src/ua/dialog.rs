@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dialtone_core::LegId;
@@ -16,7 +17,7 @@ use crate::message::{
 use crate::registrar::{Nat, Registrar};
 use crate::stack::Ways;
 use crate::transaction::Course;
-use crate::wire::{FlowId, Path, Transport};
+use crate::wire::{FlowId, Opens, Path, Transport};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Dialog {
     pub path: Path,
     /// What the peer is believed about where it is. When that is nothing, the path stays as it is.
     nat: Nat,
+    /// Who must prove to be at that address over TLS: the domain that led there (RFC 5922 §7.3).
+    domain: Option<(SocketAddr, Arc<str>)>,
 }
 
 impl Dialog {
@@ -58,6 +61,7 @@ impl Dialog {
             remote: invite.headers.kept(&Name::From).unwrap_or_default(),
             path: if nat == Nat::Always { path } else { next_hop(&target, &routes, path) },
             nat,
+            domain: None,
             target: RawUri::from(&*target),
             device: None,
             named: named(&target, &routes),
@@ -68,7 +72,12 @@ impl Dialog {
     }
 
     /// The dialog that their 2xx to our `invite` makes (RFC 3261 §12.1.2).
-    pub fn uac(invite: &Request, answer: &Response, path: Path, nat: Nat) -> Result<Dialog, HeaderError> {
+    pub fn uac(
+        invite: &Request,
+        answer: &Response,
+        (path, opens): (Path, Opens),
+        nat: Nat,
+    ) -> Result<Dialog, HeaderError> {
         let local = invite.headers.from()?;
         let remote = answer.headers.to()?;
         let target = answer.headers.contact()?.uri.as_target();
@@ -82,6 +91,7 @@ impl Dialog {
             remote: answer.headers.kept(&Name::To).unwrap_or_default(),
             path: if nat == Nat::Always { path } else { next_hop(&target, &routes, path) },
             nat,
+            domain: domain(path, opens),
             target: RawUri::from(&*target),
             device: None,
             named: named(&target, &routes),
@@ -136,6 +146,7 @@ impl Dialog {
     /// this way.
     pub fn refresh(&mut self, contact: Option<&NameAddr>, way: Path) {
         if let Some(contact) = contact {
+            let way = if self.would_leave_tls(way) { self.path } else { way };
             let target = contact.uri.as_target();
             self.path = if self.nat == Nat::Always { way } else { next_hop(&target, &self.routes, way) };
             self.target = RawUri::from(&*target);
@@ -147,9 +158,26 @@ impl Dialog {
     /// Its peer has left one way for another.
     pub fn moves(&mut self, from: Path, to: Path) {
         let only_way = self.nat == Nat::Always || from.transport.is_reliable();
-        if only_way && self.routes.is_empty() && self.path.is_same_peer(from) {
+        let follows = only_way && self.routes.is_empty() && !self.would_leave_tls(to);
+        if follows && self.path.is_same_peer(from) {
             self.path = to;
         }
+    }
+
+    /// What began over TLS goes on so (RFC 3261 §26.2.2).
+    fn would_leave_tls(&self, to: Path) -> bool {
+        self.path.transport == Transport::Tls && to.transport != Transport::Tls
+    }
+
+    /// It goes on by the way that a request of ours took, and to whom a connection was opened so for that.
+    pub fn goes_on(&mut self, path: Path, opens: Opens) {
+        (self.path, self.domain) = (path, domain(path, opens));
+    }
+
+    /// Where a connection is opened for its next request.
+    fn opens(&self) -> Opens {
+        let there = self.domain.as_ref().filter(|(remote, _)| *remote == self.path.remote);
+        there.map_or(Opens::Peer, |(_, domain)| Opens::Named(Arc::clone(domain)))
     }
 
     /// Looks whether the way still stands; before each request of ours.
@@ -174,7 +202,7 @@ impl Dialog {
         let nearest = self.named.as_ref().and_then(|uri| ways.hop(identity, self.path, uri, self.nat));
         let hop = nearest.filter(|_| self.nat != Nat::Always);
         let stands = self.path.flow == FlowId(0) || ways.stands(self.path);
-        Course { known: stands || hop.is_none(), hop, ..self.path.into() }
+        Course { known: stands || hop.is_none(), hop, opens: self.opens(), ..self.path.into() }
     }
 
     /// Becomes the dialog of another fork of the same INVITE.
@@ -199,6 +227,14 @@ impl Dialog {
     /// Whether a message with this Call-ID and these tags belongs here.
     pub fn is_for(&self, call_id: &str, remote_tag: &str) -> bool {
         self.call_id == call_id && self.remote_tag == remote_tag
+    }
+}
+
+/// Who has proved, or would have to prove, to be there.
+fn domain(path: Path, opens: Opens) -> Option<(SocketAddr, Arc<str>)> {
+    match opens {
+        Opens::Named(domain) => Some((path.remote, domain)),
+        Opens::Peer | Opens::At(_) | Opens::Nowhere => None,
     }
 }
 

@@ -17,7 +17,8 @@ use dialtone_core::{Description, Mono, Party};
 pub(crate) use self::theirs::change_refusal;
 use super::Desk;
 use crate::message::{Method, Request};
-use crate::transaction::TxId;
+use crate::transaction::{Failure, TxId};
+use crate::wire::{Opens, Path};
 
 /// A change of theirs that calls have not decided about.
 pub(crate) struct Asked {
@@ -39,9 +40,18 @@ pub(crate) enum Wish {
 /// A request of ours.
 enum Asking {
     /// On its way.
-    Sent { tx: TxId, method: Method, wish: Wish, tries: u32, patience: Patience },
+    Sent { tx: TxId, method: Method, wish: Wish, tries: u32, patience: Patience, detour: Option<Box<Detour>> },
     /// It is sent then.
     Later { wish: Wish, at: Mono, tries: u32 },
+}
+
+/// A way other than the dialog's, by which a request has gone on (RFC 3263 §4.3). The dialog goes on there when it is
+/// agreed to; whoever does not have the dialog says nothing of it.
+struct Detour {
+    path: Path,
+    opens: Opens,
+    /// What went wrong on the dialog's own way.
+    failure: Failure,
 }
 
 /// How long a final answer may take.
@@ -88,6 +98,23 @@ impl Exchange {
     /// Whether this transaction carries our change.
     pub fn is_about(&self, tx: TxId) -> bool {
         matches!(&self.asking, Some(Asking::Sent { tx: asking, .. }) if *asking == tx)
+    }
+
+    /// Our change goes by another way, after this went wrong.
+    pub fn goes_by(&mut self, tx: TxId, (path, opens): (Path, Opens), failure: Failure) {
+        let Some(Asking::Sent { tx: asking, detour, .. }) = &mut self.asking else { return };
+        match detour {
+            _ if *asking != tx => {}
+            Some(detour) => (detour.path, detour.opens) = (path, opens),
+            None => *detour = Some(Box::new(Detour { path, opens, failure })),
+        }
+    }
+
+    fn take_detour(&mut self) -> Option<Box<Detour>> {
+        match &mut self.asking {
+            Some(Asking::Sent { detour, .. }) => detour.take(),
+            Some(Asking::Later { .. }) | None => None,
+        }
     }
 
     /// Whether something of ours is under way or waits.

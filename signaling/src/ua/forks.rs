@@ -13,7 +13,7 @@ use crate::message::{Method, Name, Request, Response};
 use crate::registrar::{Nat, Registrar};
 use crate::stack::Ways;
 use crate::transaction::TxId;
-use crate::wire::Path;
+use crate::wire::{Opens, Path};
 
 /// Early dialogs that one INVITE can have; what comes from further ones is dropped.
 const FORKS_MAX: usize = 8;
@@ -82,7 +82,7 @@ pub(crate) fn end_unwanted(
     identity: &Identity,
     tokens: &mut Tokens,
 ) -> Option<(Path, Request, Request)> {
-    let mut dialog = Dialog::uac(invite, response, path, Nat::Auto).ok()?;
+    let mut dialog = Dialog::uac(invite, response, (path, Opens::Peer), Nat::Auto).ok()?;
     dialog.look_for(ways, identity, registrar);
     let ack = dialog.ack(dialog.local_cseq, identity, tokens);
     dialog.skip(FORGOTTEN);
@@ -107,7 +107,7 @@ pub(crate) fn end_fork(
     desk.look_for(&mut fork);
     let ack = fork.ack(response.cseq().map_or(1, |cseq| cseq.number), desk.identity, desk.tokens);
     desk.tx.acknowledged(invite, &fork.remote_tag, fork.path, ack.to_bytes());
-    desk.transmit(fork.path, ack.to_bytes(), Some(owner));
+    desk.transmit(invite, fork.path, ack.to_bytes(), Some(owner));
     let mut bye = fork.request(Method::Bye, desk.identity, desk.tokens);
     bye.headers.push(Name::Reason, reason_value(Cause::AnsweredElsewhere));
     let course = fork.course(desk.ways, desk.identity);

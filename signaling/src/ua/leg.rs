@@ -126,7 +126,7 @@ impl Leg {
             State::Calling(calling) if calling.tx == tx => self.invite_timed_out(desk, unreachable),
             _ if self.refers.notified(tx, None) => {}
             State::Calling(_) | State::Offered(_) | State::Up(_) if self.exchange.is_about(tx) => {
-                self.change_timed_out(desk, unreachable);
+                self.change_timed_out(desk, tx, unreachable);
             }
             State::Calling(_) | State::Offered(_) | State::Up(_) | State::Gone => {}
         }

@@ -16,6 +16,7 @@ mod inbound;
 mod leg;
 mod outbound;
 mod policy;
+mod redirected;
 mod refer;
 mod reliable;
 mod session;
@@ -43,7 +44,7 @@ use crate::message::Response;
 use crate::registrar::Registrar;
 use crate::stack::{Ended, SipOutput, Ways};
 use crate::transaction::{Transactions, TxId, TxOutput};
-use crate::wire::{Opens, Path, Ticket, Transmit};
+use crate::wire::{Path, Ticket, Transmit};
 
 /// What a leg works with while it handles one input.
 pub(crate) struct Desk<'a> {
@@ -79,9 +80,10 @@ impl Desk<'_> {
         self.ended.remember(now, until, &dialog.local_tag, (&dialog.call_id, &dialog.remote_tag, peer));
     }
 
-    /// Sends what belongs to no transaction: the ACK to a 2xx.
-    pub fn transmit(&mut self, path: Path, payload: Bytes, owner: Option<LegId>) {
-        let transmit = Transmit { path, opens: Opens::Peer, payload, ticket: Ticket::default() };
+    /// Sends what belongs to no transaction: the ACK to a 2xx of this INVITE.
+    pub fn transmit(&mut self, invite: TxId, path: Path, payload: Bytes, owner: Option<LegId>) {
+        let opens = self.tx.opens(invite, path);
+        let transmit = Transmit { path, opens, payload, ticket: Ticket::default() };
         self.tx_out.push(TxOutput::Transmit { owner, transmit });
     }
 }

@@ -4,9 +4,7 @@
 //! acknowledged and ended with BYE. Forks downstream may send several 2xx; the first one counts. A provisional
 //! answer that asks for a PRACK gets it at once, whatever the caller's leg does (RFC 3262 §4).
 
-use std::cmp::Reverse;
-
-use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegCommand, LegEvent, Mono, Number};
+use dialtone_core::{Cause, ContactId, Description, HungUpBy, LegCommand, LegEvent, Mono};
 
 use super::Desk;
 use super::asserted::{asserted, is_private};
@@ -20,16 +18,13 @@ use super::policy::Reliability;
 use super::reliable::{Heard, rseq};
 use super::session::Session;
 use super::timers::{Ask, SessionTimer};
-use crate::message::{ContactList, Method, Name, NameAddr, Request, Response};
+use crate::message::{Method, Name, Request, Response};
 use crate::sdp::CONTENT_TYPE;
-use crate::transaction::TxId;
-use crate::wire::Path;
+use crate::transaction::{Course, Failure, TxId};
+use crate::wire::{Opens, Path};
 
 /// How often an INVITE is sent again because a peer wants longer session intervals.
 const RAISES_MAX: u32 = 4;
-
-/// Contacts of one redirection that are looked at further.
-const REDIRECTIONS_MAX: usize = 8;
 
 /// How far a cancellation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +54,8 @@ pub(crate) struct Calling {
     /// What it offers, before the way decided which address it names.
     pub offer: Description,
     path: Path,
+    /// Where a connection is opened for it.
+    opens: Opens,
     cancel: Cancel,
     pub forks: Forks,
     /// What we ask for of the session timer, and how often that was raised.
@@ -82,8 +79,13 @@ impl Calling {
         ask: Ask,
         timer_c: Mono,
     ) -> Self {
-        let (cancel, forks) = (Cancel::No, Forks::default());
-        Calling { tx, invite, offer, path, cancel, forks, ask, raises: 0, timer_c, way, others, heard: false }
+        let (cancel, forks, opens) = (Cancel::No, Forks::default(), Opens::Peer);
+        let (raises, heard) = (0, false);
+        Calling { tx, invite, offer, path, opens, cancel, forks, ask, raises, timer_c, way, others, heard }
+    }
+
+    fn way(&self) -> (Path, Opens) {
+        (self.path, self.opens.clone())
     }
 
     /// The same call over another way.
@@ -94,8 +96,8 @@ impl Calling {
         path: Path,
         (way, others): (ContactId, Vec<ContactId>),
     ) {
-        (self.tx, self.invite, self.path, self.forks) = (tx, invite, path, Forks::default());
-        (self.way, self.others, self.heard) = (way, others, false);
+        (self.tx, self.invite, self.forks) = (tx, invite, Forks::default());
+        (self.path, self.opens, self.way, self.others, self.heard) = (path, Opens::Peer, way, others, false);
     }
 
     /// Whether the call is still wanted.
@@ -132,20 +134,24 @@ impl Calling {
 
 impl Leg {
     /// A request of it goes by another way than it was made for.
-    pub(crate) fn goes_by(&mut self, tx: TxId, request: &mut Request, path: Path, identity: &Identity) {
+    pub(crate) fn goes_by(
+        &mut self,
+        tx: TxId,
+        request: &mut Request,
+        (path, opens): (Path, Opens),
+        failure: Failure,
+        identity: &Identity,
+    ) {
         if let State::Calling(calling) = &mut self.state
             && calling.tx == tx
         {
             // It may lead to another side of a translator.
             request.set_body(CONTENT_TYPE, self.sdp.offer(&identity.described(&calling.offer, path)));
-            (calling.invite, calling.path) = (request.clone(), path);
+            (calling.invite, calling.path, calling.opens) = (request.clone(), path, opens);
             (calling.forks, calling.heard) = (Forks::default(), false);
             return;
         }
-        let tag = request.to().ok().and_then(|to| to.tag().map(str::to_owned));
-        if let Some(dialog) = tag.and_then(|tag| self.dialog(&tag)) {
-            dialog.path = path;
-        }
+        self.exchange.goes_by(tx, (path, opens), failure);
     }
 
     /// Carries out a command while the far end has not answered.
@@ -209,24 +215,6 @@ impl Leg {
         }
     }
 
-    /// The far end says where else its person is (RFC 3261 §8.1.3.4). What is not served here cannot be reached.
-    fn redirected(&mut self, desk: &mut Desk<'_>, path: Path, response: &Response) {
-        let to = match response.contacts() {
-            Ok(ContactList::List(contacts)) if !contacts.is_empty() => numbers(desk, path, contacts),
-            Ok(ContactList::List(_) | ContactList::Star) | Err(_) => {
-                self.state = State::Gone;
-                let cause = cause_of(response.status, &response.headers);
-                return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
-            }
-        };
-        self.state = State::Gone;
-        if to.is_empty() {
-            let cause = Cause::DestinationOutOfOrder;
-            return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
-        }
-        self.tell(desk, LegEvent::Redirected { to });
-    }
-
     /// The same INVITE with a longer session interval, as a new request (RFC 4028 §7.3).
     fn invite_again(&mut self, desk: &mut Desk<'_>) {
         let State::Calling(calling) = &mut self.state else { return };
@@ -240,7 +228,8 @@ impl Leg {
         let invite = invite.clone();
         calling.forks = Forks::default();
         calling.timer_c = desk.now.mono + desk.policy.timer_c;
-        calling.tx = desk.tx.send(desk.now.mono, invite, calling.path, Some(self.id), desk.tx_out);
+        let course = Course { opens: calling.opens.clone(), ..calling.path.into() };
+        calling.tx = desk.tx.send(desk.now.mono, invite, course, Some(self.id), desk.tx_out);
     }
 
     /// A provisional answer above 100.
@@ -252,7 +241,7 @@ impl Leg {
         let tag = response.to_tag();
         if !tag.is_empty()
             && calling.forks.get(&tag).is_none()
-            && let Ok(dialog) = Dialog::uac(&calling.invite, response, calling.path, self.nat)
+            && let Ok(dialog) = Dialog::uac(&calling.invite, response, calling.way(), self.nat)
             && !calling.forks.add(dialog)
         {
             return; // More phones than anybody rings.
@@ -312,8 +301,8 @@ impl Leg {
 
     fn accepted(&mut self, desk: &mut Desk<'_>, response: &Response) {
         let State::Calling(calling) = std::mem::replace(&mut self.state, State::Gone) else { return };
-        let Calling { tx, invite, path, cancel, forks, ask, .. } = *calling;
-        let Ok(mut dialog) = Dialog::uac(&invite, response, path, self.nat) else {
+        let Calling { tx, invite, path, opens, cancel, forks, ask, .. } = *calling;
+        let Ok(mut dialog) = Dialog::uac(&invite, response, (path, opens), self.nat) else {
             // Without a Contact it can be neither acknowledged nor ended: RFC 3261 §8.1.1.8 owes one.
             return self.tell(desk, LegEvent::HungUp { cause: Cause::ProtocolError, by: HungUpBy::System });
         };
@@ -383,12 +372,4 @@ impl Leg {
             Cancel::No | Cancel::Waiting(_) | Cancel::Sent { .. } => {}
         }
     }
-}
-
-/// The numbers of this server among contacts, by their q (RFC 3261 §8.1.3.4).
-fn numbers(desk: &Desk<'_>, path: Path, mut contacts: Vec<NameAddr>) -> Vec<Number> {
-    contacts.retain(|contact| desk.ways.serves(desk.identity, path, &contact.uri));
-    contacts.sort_by_key(|contact| Reverse(contact.q().unwrap_or(1000)));
-    let users = contacts.iter().filter_map(|contact| contact.uri.user_decoded());
-    users.filter(|user| !user.is_empty()).map(|user| user.into_owned()).take(REDIRECTIONS_MAX).collect()
 }

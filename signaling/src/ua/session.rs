@@ -87,7 +87,7 @@ impl Session {
         desk.look_for(&mut self.dialog);
         let bytes = self.dialog.ack(cseq, desk.identity, desk.tokens).to_bytes();
         desk.tx.acknowledged(invite, &self.dialog.remote_tag, self.dialog.path, bytes.clone());
-        desk.transmit(self.dialog.path, bytes, Some(leg));
+        desk.transmit(invite, self.dialog.path, bytes, Some(leg));
     }
 }
 
@@ -224,7 +224,7 @@ impl Leg {
         }
         let tag = response.to_tag();
         match desk.tx.answerer(invite, &tag) {
-            Answerer::Known(path, ack) => desk.transmit(path, ack, Some(id)),
+            Answerer::Known(path, ack) => desk.transmit(invite, path, ack, Some(id)),
             Answerer::New => {
                 let early = session.forks.iter().find(|fork| fork.remote_tag == tag);
                 super::forks::end_fork(desk, invite, &session.dialog, early, response, id);

@@ -8,10 +8,10 @@ use super::super::Desk;
 use super::super::cause::{cause_of, reason_value};
 use super::super::leg::{Body, Leg, State};
 use super::super::policy::{Reliability, SendIdentity};
-use super::{Asking, Connected, Patience, Wish};
+use super::{Asking, Connected, Detour, Patience, Wish};
 use crate::message::{Method, Name, Response};
 use crate::sdp::CONTENT_TYPE;
-use crate::transaction::TxId;
+use crate::transaction::{Failure, TxId};
 
 /// How often a change of ours is sent before the peer's "later" counts as "no".
 const TRIES_MAX: u32 = 5;
@@ -129,14 +129,25 @@ impl Leg {
             request.set_body(CONTENT_TYPE, body);
         }
         let tx = desk.tx.send(desk.now.mono, request, course, Some(self.id), desk.tx_out);
-        let patience = Patience::Transaction;
-        self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries: tries + 1, patience });
+        let (tries, patience, detour) = (tries + 1, Patience::Transaction, None);
+        self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries, patience, detour });
     }
 
     /// The far end says something about our change.
     pub(crate) fn change_answered(&mut self, desk: &mut Desk<'_>, tx: TxId, response: &Response) {
         if response.is_provisional() {
             return self.change_progresses(desk);
+        }
+        if let Some(Detour { path, opens, failure }) = self.exchange.take_detour().map(|detour| *detour) {
+            match response.status {
+                200..=299 => {
+                    if let Some(dialog) = self.dialog(&response.to_tag()) {
+                        dialog.goes_on(path, opens);
+                    }
+                }
+                408 | 481 => return self.change_failed(desk, tx, failure),
+                _ => {}
+            }
         }
         let Some(Asking::Sent { method, wish, tries, .. }) = self.exchange.asking.take() else { return };
         let now = desk.now.mono;
@@ -173,6 +184,15 @@ impl Leg {
             return self.tell(desk, LegEvent::HungUp { cause, by: HungUpBy::Phone });
         }
         self.change_refused(desk, &method, &wish, (cause, response.headers.retry_after()));
+    }
+
+    /// By no way has it reached whoever has the dialog.
+    fn change_failed(&mut self, desk: &mut Desk<'_>, tx: TxId, failure: Failure) {
+        match failure {
+            Failure::Refused(response) => self.change_answered(desk, tx, &response),
+            Failure::Silent => self.change_timed_out(desk, tx, false),
+            Failure::Unsent | Failure::Unreachable => self.change_timed_out(desk, tx, true),
+        }
     }
 
     /// They are at it.
@@ -258,7 +278,10 @@ impl Leg {
     }
 
     /// Nobody answered our change.
-    pub(crate) fn change_timed_out(&mut self, desk: &mut Desk<'_>, unreachable: bool) {
+    pub(crate) fn change_timed_out(&mut self, desk: &mut Desk<'_>, tx: TxId, unreachable: bool) {
+        if let Some(detour) = self.exchange.take_detour() {
+            return self.change_failed(desk, tx, detour.failure);
+        }
         let Some(Asking::Sent { method, wish, .. }) = self.exchange.asking.take() else { return };
         let cause = if unreachable { Cause::DestinationOutOfOrder } else { Cause::RecoveryOnTimer };
         // RFC 3261 §8.1.3.1: no way is as good as a 503; the phone may be about to come back by another one.
@@ -285,7 +308,7 @@ impl Leg {
         }
         match self.exchange.asking.take() {
             Some(Asking::Later { wish, tries, .. }) => self.ask(desk, wish, tries),
-            Some(Asking::Sent { tx, method, wish, tries, patience }) => {
+            Some(Asking::Sent { tx, method, wish, tries, patience, detour }) => {
                 let until = match patience {
                     Patience::Until(_) => self.cancel_change(desk, tx),
                     Patience::Transaction | Patience::Cancelled(_) => None,
@@ -293,7 +316,8 @@ impl Leg {
                 match until {
                     Some(until) => {
                         let patience = Patience::Cancelled(until);
-                        self.exchange.asking = Some(Asking::Sent { tx, method, wish, tries, patience });
+                        self.exchange.asking =
+                            Some(Asking::Sent { tx, method, wish, tries, patience, detour });
                     }
                     None => self.give_change_up(desk, tx, &method, &wish),
                 }
