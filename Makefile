@@ -9,13 +9,14 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 PROGRAM := $(CARGO_TARGET_DIR)/release/dialtone
 
-.PHONY: help run build test test-long bench lint
+.PHONY: help run build test test-long fuzz bench lint
 
 help:
 	@echo 'make run        build, and run the sample site on this machine'
 	@echo 'make build      build $(PROGRAM)'
 	@echo 'make test       every test, with real SIP clients, and lint'
 	@echo 'make test-long  what takes longer than CI should: many cases, overload, fuzzing'
+	@echo 'make fuzz       each fuzz target for a minute; scripts/fuzz knows more'
 	@echo 'make bench      benchmarks'
 	@echo 'make lint       clippy, formatting, documentation'
 
@@ -27,12 +28,16 @@ build:
 	cargo build --release --locked
 
 test:
-	@scripts/need build test
+	@scripts/need build test fuzz
 	@scripts/test
 
 test-long:
 	@scripts/need build test fuzz
 	@scripts/test-long
+
+fuzz:
+	@scripts/need build fuzz
+	@scripts/fuzz 60
 
 bench:
 	@scripts/need build

@@ -359,10 +359,10 @@ impl Call {
         for effect in effects {
             match effect {
                 Effect::Send(transmit) => match Message::parse(transmit.payload.clone()) {
-                    Ok(Message::Request(request)) if transmit.path.remote.port() == 5062 => {
-                        if request.method != Method::Ack {
-                            self.asked = Some(request);
-                        }
+                    Ok(Message::Request(request))
+                        if transmit.path.remote.port() == 5062 && request.method != Method::Ack =>
+                    {
+                        self.asked = Some(request);
                     }
                     Ok(Message::Response(response)) if response.status == 200 => {
                         let to = response.headers.to().expect("an answer has a To");

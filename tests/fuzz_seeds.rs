@@ -81,6 +81,14 @@ fn right_credentials_are_let_in() {
     }
 }
 
+/// The seeds reach calls that were answered; the others are there for what happens without.
+#[test]
+fn calls_are_answered() {
+    let all = files(&fuzz("seeds/switch_inputs"));
+    let answered = all.iter().filter(|file| checks::answered(&fs::read(file).unwrap()) > 0).count();
+    assert!(answered >= 10, "in {answered} of {} seeds", all.len());
+}
+
 /// What happens to a seed: bytes overwritten, a part repeated, the end cut off.
 #[derive(Clone, Debug)]
 struct Damage {
@@ -122,7 +130,9 @@ proptest! {
     fn damaged_seeds_hold(damage in prop::collection::vec(damage(), 16)) {
         for (name, check) in checks::CHECKS {
             let seeds = seeds(&seed_files(name));
-            for damage in &damage {
+            // A whole day of telephoning takes longer than a packet.
+            let some = if name == "switch_inputs" { 1 } else { damage.len() };
+            for damage in &damage[..some] {
                 check(&damage.to(&seeds));
             }
         }

@@ -41,6 +41,13 @@ pub fn load(file: &Path, environment: &Environment) -> Result<Config, Problems> 
     finish(config, problems)
 }
 
+/// The same of a text as if it stood in `file`. Beside it only the files of secrets are read.
+pub fn parse(text: &str, file: &Path, environment: &Environment) -> Result<Config, Problems> {
+    let mut problems = Vec::new();
+    let (config, _) = read_text(text, file, environment, &mut problems);
+    finish(config, problems)
+}
+
 /// Reads the configuration and the site that it names, and checks both together.
 pub fn load_all(file: &Path, environment: &Environment) -> Result<(Config, Loaded), Problems> {
     let mut problems = Vec::new();
@@ -76,7 +83,7 @@ fn read_all(file: &Path, environment: &Environment, problems: &mut Vec<Problem>)
     (config, loaded, places)
 }
 
-fn finish<T>(value: T, mut problems: Vec<Problem>) -> Result<T, Problems> {
+pub(crate) fn finish<T>(value: T, mut problems: Vec<Problem>) -> Result<T, Problems> {
     problems.sort();
     if problems.is_empty() { Ok(value) } else { Err(Problems(problems)) }
 }
@@ -91,7 +98,16 @@ fn read(file: &Path, environment: &Environment, problems: &mut Vec<Problem>) -> 
         });
         String::new()
     });
-    let document = Document::parse(file, &text, problems);
+    read_text(&text, file, environment, problems)
+}
+
+fn read_text(
+    text: &str,
+    file: &Path,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> (Config, Places) {
+    let document = Document::parse(file, text, problems);
     let mut settings = document.settings(document.root(), 1);
     for setting in variables(environment, problems) {
         settings.retain(|other| other.path != setting.path);

@@ -22,8 +22,8 @@ mod section;
 
 pub use dns::{DnsConfig, NameServer};
 pub use document::Document;
-pub(crate) use load::Places;
-pub use load::{Checked, Environment, check_all, load, load_all};
+pub use load::{Checked, Environment, check_all, load, load_all, parse};
+pub(crate) use load::{Places, finish};
 pub use net::{ExternalAddress, NetConfig};
 pub use problem::{Place, Problem, Problems};
 pub use section::{

@@ -18,6 +18,7 @@ mod tests;
 pub(crate) use exposure::check_exposure;
 pub use facts::facts;
 pub(crate) use read::load;
+pub use read::parse;
 pub use secret::{Secret, SecretError};
 
 use dialtone_core::leg::Number;

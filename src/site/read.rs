@@ -17,7 +17,7 @@ use super::file::{ExtensionEntry, FlowEntry, Head, RingGroupEntry, Span, StepEnt
 use super::{
     AccountSpec, CONTACTS_MAX, DIGEST_DEFAULT, EXTENSIONS_MAX, Loaded, MEMBERS_MAX, Secret, TransportName,
 };
-use crate::config::{Config, Document, Place, Problem};
+use crate::config::{Config, Document, Place, Problem, Problems, finish};
 
 /// The tables that a site file may have.
 pub(super) const KINDS: [&str; 3] = ["extension", "ring_group", "flow"];
@@ -44,6 +44,13 @@ pub(crate) fn load(config: &Config, problems: &mut Vec<Problem>) -> Loaded {
         String::new()
     });
     read(&text, config, problems)
+}
+
+/// Reads and checks a site from a text, as if it stood where `config` says.
+pub fn parse(text: &str, config: &Config) -> Result<Loaded, Problems> {
+    let mut problems = Vec::new();
+    let loaded = read(text, config, &mut problems);
+    finish(loaded, problems)
 }
 
 /// [`load`] of a text.

@@ -1,10 +1,14 @@
 //! A password or key that shows itself to nobody by accident.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
+
+/// Bytes of a file that has one.
+const SECRET_MAX: u64 = 65_536;
 
 /// Text that must not be printed or logged; both `Debug` and `Serialize` hide it.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -17,6 +21,9 @@ pub enum SecretError {
     /// It cannot be read.
     #[error("{0} cannot be read: {1}")]
     Unreadable(PathBuf, #[source] io::Error),
+    /// It goes on and on.
+    #[error("{0} is longer than {SECRET_MAX} bytes")]
+    TooLong(PathBuf),
     /// It has no text.
     #[error("{0} is empty")]
     Empty(PathBuf),
@@ -28,10 +35,15 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The first line of a file.
+    /// The first line of a file; a device that never ends is one too.
     pub fn from_file(file: &Path) -> Result<Self, SecretError> {
-        let text = std::fs::read_to_string(file)
+        let mut text = String::new();
+        File::open(file)
+            .and_then(|opened| opened.take(SECRET_MAX + 1).read_to_string(&mut text))
             .map_err(|error| SecretError::Unreadable(file.to_path_buf(), error))?;
+        if text.len() as u64 > SECRET_MAX {
+            return Err(SecretError::TooLong(file.to_path_buf()));
+        }
         match text.lines().next().map(str::trim_end) {
             Some(line) if !line.is_empty() => Ok(Self(line.into())),
             _ => Err(SecretError::Empty(file.to_path_buf())),
@@ -64,6 +76,12 @@ impl Serialize for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_never_ends_is_refused() {
+        let endless = Secret::from_file(Path::new("/dev/zero"));
+        assert!(matches!(endless, Err(SecretError::TooLong(_))), "{endless:?}");
+    }
 
     #[test]
     fn it_is_not_shown() {

@@ -1,7 +1,9 @@
 //! A network on virtual time around the switch: phones that do what a test says, ports, a store, and
 //! checks after every step. Nothing sleeps and nothing reads a clock.
 
+pub mod acts;
 mod checks;
+mod hostile;
 mod phone;
 mod picture;
 mod sdp;

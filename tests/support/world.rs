@@ -49,7 +49,7 @@ pub struct Inner {
     pub persist_held: Option<Vec<PersistToken>>,
     pub zone: Zone,
     /// Connections that are gone.
-    gone: HashSet<FlowId>,
+    pub gone: HashSet<FlowId>,
     measures: bool,
     next_port: u32,
     /// Our tag by branch, or Call-ID, of the INVITE that we answered, and when.
@@ -181,9 +181,7 @@ impl World {
 
     /// Something happens, and all that follows at once.
     pub fn input(&self, input: Input) {
-        let mut inner = self.0.borrow_mut();
-        inner.inputs.push_back(input);
-        inner.pump();
+        self.0.borrow_mut().take(input);
     }
 
     /// A new site comes into force.
@@ -191,13 +189,6 @@ impl World {
         let subscribers =
             site::subscribers(ContactPolicy::default(), Reliability::default(), ReachPolicy::default(), &[]);
         self.input(Input::Site { site: Arc::new(site), subscribers });
-    }
-
-    /// A connection is gone.
-    pub fn flow_down(&self, flow: u64) {
-        self.0.borrow_mut().gone.insert(FlowId(flow));
-        let event = TransportEvent::FlowDown { flow: FlowId(flow) };
-        self.input(Input::Sip(SipInput::Transport(event)));
     }
 
     /// What was sent last could not be sent.
@@ -245,7 +236,7 @@ impl World {
 
     /// From now on the store takes its time.
     pub fn hold_persist(&self) {
-        self.0.borrow_mut().persist_held = Some(Vec::new());
+        self.0.borrow_mut().persist_held.get_or_insert_default();
     }
 
     /// The store has written what it held.
@@ -292,6 +283,11 @@ fn at(mono: Mono) -> Now {
 }
 
 impl Inner {
+    pub fn take(&mut self, input: Input) {
+        self.inputs.push_back(input);
+        self.pump();
+    }
+
     fn pump(&mut self) {
         while let Some(input) = self.inputs.pop_front() {
             let (now, mut out) = (self.now, Vec::new());
@@ -395,7 +391,7 @@ impl Inner {
         self.pump();
     }
 
-    fn rung(&mut self, peer: &str, sent: bool, message: &Message) {
+    pub fn rung(&mut self, peer: &str, sent: bool, message: &Message) {
         let at_us = self.now.mono.as_nanos() / 1000;
         let (side, text) = (Side::Inbound, String::new());
         let what = What::Message { side, peer: peer.into(), sent, summary: summary(message), text };

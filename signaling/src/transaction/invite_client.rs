@@ -250,7 +250,9 @@ fn ack(invite: &Request, response: &Response) -> Request {
     ack.headers.push(Name::MaxForwards, MAX_FORWARDS);
     ack.headers.copy(&Name::Route, &invite.headers);
     ack.headers.copy(&Name::From, &invite.headers);
-    ack.headers.copy(&Name::To, &response.headers);
+    // RFC 3261 §17.1.1.3: the To of the response, tag and all; one that nobody can read is not passed on.
+    let to = if response.headers.to().is_ok() { &response.headers } else { &invite.headers };
+    ack.headers.copy(&Name::To, to);
     ack.headers.copy(&Name::CallId, &invite.headers);
     if let Ok(cseq) = invite.cseq() {
         ack.headers.push(Name::CSeq, format!("{} ACK", cseq.number));

@@ -46,14 +46,15 @@ pub enum StunError {
 }
 
 /// What a datagram means to a transaction.
-#[derive(Debug, PartialEq, Eq)]
-enum Answer {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
     /// It is none.
     Stranger,
     /// Our address and port, as seen there.
     Mapped(SocketAddr),
-    /// It is one without an address.
+    /// The server does not want to tell; 0 to 955.
     Refused(u16),
+    /// It says no address, or demands what we do not know.
     Unusable,
 }
 
@@ -127,7 +128,7 @@ fn request(id: TransactionId) -> [u8; HEADER] {
 }
 
 /// Reads what should be the answer to the request with this id.
-fn read(datagram: &[u8], id: TransactionId) -> Answer {
+pub fn read(datagram: &[u8], id: TransactionId) -> Answer {
     let ours = datagram.get(4..8) == Some(&COOKIE.to_be_bytes()) && datagram.get(8..HEADER) == Some(&id);
     let body = datagram.get(HEADER..).unwrap_or_default();
     let whole = word(datagram, 2).is_some_and(|length| usize::from(length) == body.len());

@@ -33,7 +33,7 @@ mod resolver;
 mod routes;
 mod sink;
 mod stream;
-mod stun;
+pub mod stun;
 mod tls;
 mod udp;
 mod via;

@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use super::external::{Answer, TransactionId, read};
+
 pub(super) const HEADER: usize = 20;
 pub(super) const COOKIE: u32 = 0x2112_A442;
 pub(super) const BINDING_REQUEST: u16 = 0x0001;
@@ -20,18 +22,18 @@ pub(super) const OPTIONAL: u16 = 0x8000;
 const UNKNOWN_MAX: usize = 4;
 
 /// Whether a datagram is a binding request.
-pub(super) fn is_request(datagram: &[u8]) -> bool {
+pub fn is_request(datagram: &[u8]) -> bool {
     let words = (word(datagram, 0), word(datagram, 2), long(datagram, 4));
     matches!(words, (Some(BINDING_REQUEST), Some(length), Some(COOKIE))
         if usize::from(length) + HEADER == datagram.len() && length.is_multiple_of(4))
 }
 
 /// Bytes of the longest answer.
-pub(super) const ANSWER_MAX: usize = HEADER + 4 + 20;
+pub const ANSWER_MAX: usize = HEADER + 4 + 20;
 
 /// Writes the answer to a binding request from `source`, and tells its length; `None` when its attributes cannot be
 /// read.
-pub(super) fn answer(request: &[u8], source: SocketAddr, buffer: &mut [u8; ANSWER_MAX]) -> Option<usize> {
+pub fn answer(request: &[u8], source: SocketAddr, buffer: &mut [u8; ANSWER_MAX]) -> Option<usize> {
     let transaction = request.get(8..HEADER)?;
     let (unknown, count) = unknown(request)?;
     let mut out = Writer { buffer, len: HEADER };

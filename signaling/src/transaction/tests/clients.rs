@@ -86,6 +86,26 @@ fn the_ack_to_a_refusal_is_of_the_same_transaction() {
     }
 }
 
+/// RFC 3261 §17.1.1.3 repeats the To of the refusal; we say nothing that nobody can read.
+#[test]
+fn a_refusal_whose_to_cannot_be_read_is_acknowledged_with_ours() {
+    for broken in [Some("2"), None] {
+        let mut bench = Bench::over(Transport::Udp);
+        let mut out = Vec::new();
+        let invite = request("INVITE", "z9hG4bKours");
+        bench.layer.send(bench.now, invite.clone(), bench.path, None, &mut out);
+        let mut refusal = Response::to(&invite, 603);
+        refusal.headers.remove(&crate::message::Name::To);
+        if let Some(broken) = broken {
+            refusal.headers.push(crate::message::Name::To, broken);
+        }
+        bench.layer.response(bench.now, refusal, &mut out);
+        bench.note(out);
+        let text = String::from_utf8_lossy(&bench.sent[1].payload).into_owned();
+        assert!(text.lines().any(|found| found == "To: <sip:1002@pbx>"), "{text}");
+    }
+}
+
 #[test]
 fn after_a_2xx_every_further_2xx_is_heard_until_m() {
     for transport in [Transport::Udp, Transport::Tcp] {
