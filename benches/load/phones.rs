@@ -266,9 +266,7 @@ impl Phones {
             if let (Some(number), Some(address)) = (number, described(text)) {
                 self.asked.insert(number, address);
             }
-        } else if text.starts_with("BYE ") {
-            self.answer(text, "200 OK", "");
-        } else if text.starts_with("OPTIONS ") {
+        } else if text.starts_with("BYE ") || text.starts_with("OPTIONS ") {
             self.answer(text, "200 OK", "");
         }
     }
@@ -344,11 +342,20 @@ impl Phones {
     }
 }
 
+/// An account that wants to be registered.
+struct Wish {
+    account: Account,
+    sent: Instant,
+    cseq: u32,
+    /// Realm and nonce.
+    challenge: Option<(String, String)>,
+}
+
 /// Many accounts that register, each with a contact of its own, as patient as phones after a power cut.
 pub struct Registrar {
     server: SocketAddr,
     socket: UdpSocket,
-    waiting: HashMap<u32, (Account, Instant, u32, Option<(String, String)>)>,
+    waiting: HashMap<u32, Wish>,
     next: u32,
     /// Answered with 200.
     pub done: usize,
@@ -372,13 +379,14 @@ impl Registrar {
     pub fn begin(&mut self, account: Account) {
         let number = self.next;
         self.next += 1;
-        self.waiting.insert(number, (account, Instant::now(), 1, None));
+        self.waiting.insert(number, Wish { account, sent: Instant::now(), cseq: 1, challenge: None });
         self.register(number);
     }
 
     fn register(&mut self, number: u32) {
-        let (account, sent, cseq, nonce) = self.waiting.get_mut(&number).unwrap();
-        *sent = Instant::now();
+        let wish = self.waiting.get_mut(&number).unwrap();
+        wish.sent = Instant::now();
+        let (account, cseq, nonce) = (&wish.account, wish.cseq, &wish.challenge);
         let (server, local) = (self.server, self.socket.local_addr().unwrap());
         let uri = format!("sip:{server}");
         let more =
@@ -407,14 +415,14 @@ impl Registrar {
                 continue;
             };
             let cseq: u32 = header(text, "CSeq").split(' ').next().unwrap().parse().unwrap();
-            let Some(entry) = self.waiting.get_mut(&number).filter(|entry| entry.2 == cseq) else { continue };
+            let Some(wish) = self.waiting.get_mut(&number).filter(|wish| wish.cseq == cseq) else { continue };
             match &text[8..11] {
                 "200" => {
                     self.waiting.remove(&number);
                     self.done += 1;
                 }
                 "401" => {
-                    (entry.2, entry.3) = (cseq + 1, Some(challenge(text)));
+                    (wish.cseq, wish.challenge) = (cseq + 1, Some(challenge(text)));
                     self.register(number);
                 }
                 // Too busy: once more when nothing else has come for T1.
@@ -426,9 +434,7 @@ impl Registrar {
 
     /// Sends again what has waited for `after`.
     pub fn repeat(&mut self, after: Duration) {
-        let due = |(number, entry): (&u32, &(Account, Instant, u32, Option<(String, String)>))| {
-            (entry.1.elapsed() >= after).then_some(*number)
-        };
+        let due = |(number, wish): (&u32, &Wish)| (wish.sent.elapsed() >= after).then_some(*number);
         let late: Vec<u32> = self.waiting.iter().filter_map(due).collect();
         self.repeated += late.len();
         late.into_iter().for_each(|number| self.register(number));
