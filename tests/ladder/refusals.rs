@@ -312,6 +312,29 @@ fn a_full_table_has_room_for_what_ends_calls() {
     world.finish();
 }
 
+/// RFC 3261 §8.2.7: who was refused without memory is refused again when the request comes once more, and there is room
+/// by then: nobody waits for that call any longer.
+#[test]
+fn a_refusal_for_want_of_room_stands() {
+    let world = World::with(|options| options.stack.transactions_max = 4);
+    let carol = world.registered("1003");
+    world.advance(40_000);
+    for _ in 0..4 {
+        carol.register(3600);
+    }
+    world.advance(10_000);
+    let alice = world.phone("1001");
+    alice.manual();
+    alice.invite("1003");
+    assert_eq!(alice.status(), 503);
+    world.advance(22_100);
+    carol.register(3600);
+    assert_eq!(carol.status(), 200, "another one finds room");
+    alice.repeat();
+    assert_eq!((alice.status(), alice.got("503").len()), (503, 2));
+    world.finish();
+}
+
 #[test]
 fn full_tables_are_503() {
     let world = World::with(|options| {

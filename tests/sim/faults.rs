@@ -1,6 +1,5 @@
 //! What happens around phones: their people, and what goes wrong.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dialtone::switch::Input;
@@ -114,7 +113,7 @@ impl World {
             line.public.set_port(port);
         }
         if direct {
-            line.own = SocketAddr::new(IpAddr::from([10, 0, 1, 1 + phone as u8]), line.public.port());
+            line.own = line.public;
         }
     }
 

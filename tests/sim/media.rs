@@ -11,6 +11,8 @@ use dialtone_media::outbox::{Channel, Outbox, PortChange, Slot};
 use dialtone_media::worker::{Worker, WorkerConfig};
 use dialtone_media::{PromptLibrary, SilenceLimits};
 
+use super::net::address;
+
 /// So that a dead phone is noticed before a run is over.
 const SILENCE: SilenceLimits = SilenceLimits { rtp: Duration::from_secs(15), hold: Duration::from_secs(25) };
 
@@ -33,8 +35,8 @@ pub struct Came {
     pub events: Vec<MediaEvent>,
     /// Sound for whoever is there.
     pub sound: Vec<(SocketAddr, Vec<u8>)>,
-    /// Workers that have one port less.
-    pub closed: Vec<u16>,
+    /// Workers that have one port less, and whether it was one of IPv6.
+    pub closed: Vec<(u16, bool)>,
 }
 
 impl Media {
@@ -56,10 +58,10 @@ impl Media {
     }
 
     /// Binds so many ports of a worker.
-    pub fn stock(&mut self, now: Mono, worker: u16, count: u32) -> MediaEvent {
+    pub fn stock(&mut self, now: Mono, worker: u16, count: u32, ipv6: bool) -> MediaEvent {
         let mut ports = Vec::new();
         for number in self.next..self.next + count {
-            let rtp = SocketAddr::from(([10, 0, 0, 1], 10_000 + 2 * (number % 27_000) as u16));
+            let rtp = SocketAddr::new(address(ipv6, 0, 1), 10_000 + 2 * (number % 27_000) as u16);
             let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
             let ready = ReadyPort { port: PortId { worker, number }, rtp, rtcp };
             let slot = self.workers[usize::from(worker)].adopt(now, ready);
@@ -118,10 +120,9 @@ impl Media {
         let mut closed = Vec::new();
         for change in self.outbox.ports.drain(..) {
             if let PortChange::Closed(slot) = change {
-                if let Some(address) = self.addresses.remove(&(worker, slot.0)) {
-                    self.slots.remove(&address);
-                }
-                closed.push(worker as u16);
+                let Some(address) = self.addresses.remove(&(worker, slot.0)) else { continue };
+                self.slots.remove(&address);
+                closed.push((worker as u16, address.is_ipv6()));
             }
         }
         Came { events: self.outbox.events.drain(..).collect(), sound, closed }

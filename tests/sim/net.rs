@@ -1,7 +1,7 @@
 //! The network: what becomes of a message between a phone and the switch, and when.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dialtone_core::Mono;
@@ -12,10 +12,20 @@ use super::rng::Rng;
 use super::swarm::Network;
 
 /// The socket of the switch for datagrams.
-pub const UDP: FlowId = FlowId(1);
+pub fn udp(ipv6: bool) -> FlowId {
+    FlowId(if ipv6 { 2 } else { 1 })
+}
 
-pub fn ours(transport: Transport) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1], transport.default_port()))
+/// Addresses of this site: the switch is 1 in subnet 0, phones are in subnet 1.
+pub fn address(ipv6: bool, subnet: u8, host: u8) -> IpAddr {
+    match ipv6 {
+        true => IpAddr::from([0xfd00, 0, 0, u16::from(subnet), 0, 0, 0, u16::from(host)]),
+        false => IpAddr::from([10, 0, subnet, host]),
+    }
+}
+
+pub fn ours(transport: Transport, ipv6: bool) -> SocketAddr {
+    SocketAddr::new(address(ipv6, 0, 1), transport.default_port())
 }
 
 pub struct Net {
@@ -107,6 +117,7 @@ impl Net {
 
 /// The way to a phone, as the switch sees it.
 pub fn path(line: &Line) -> Path {
-    let flow = line.flow.filter(|_| line.transport.is_reliable()).unwrap_or(UDP);
-    Path { transport: line.transport, flow, local: ours(line.transport), remote: line.public }
+    let ipv6 = line.public.is_ipv6();
+    let flow = line.flow.filter(|_| line.transport.is_reliable()).unwrap_or(udp(ipv6));
+    Path { transport: line.transport, flow, local: ours(line.transport, ipv6), remote: line.public }
 }

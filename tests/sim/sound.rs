@@ -17,8 +17,8 @@ impl World {
             let after = if matches!(event, MediaEvent::Released { .. }) { 1 } else { 0 };
             self.plan(Duration::from_millis(after), Happening::Input(Input::Media(event)));
         }
-        for worker in came.closed {
-            self.plan(Duration::from_secs(2), Happening::Restock(worker));
+        for (worker, ipv6) in came.closed {
+            self.plan(Duration::from_secs(2), Happening::Restock(worker, ipv6));
         }
         for (to, bytes) in came.sound {
             self.heard(to, &bytes);

@@ -140,6 +140,8 @@ pub struct Skills {
     pub odd_codecs: u64,
     /// Says by its registration which device it is (RFC 5626 §4.1).
     pub instance: u64,
+    /// Is reached over IPv6.
+    pub ipv6: u64,
     /// Of a thousand answers that came reliably before the call is answered: those after which another offer is made
     /// in the PRACK (RFC 3262 §5). Such phones also send UPDATEs by then (RFC 3311 §5.1).
     pub early_offers: u64,
@@ -220,6 +222,7 @@ impl Swarm {
                 odd_codecs: *rng.pick(&[0, 300]),
                 instance: *more.pick(&[0, 500, 1000]),
                 early_offers: *more.pick(&[0, 500]),
+                ipv6: *more.pick(&[0, 0, 500]),
             },
             faults,
             fault_ms: *rng.pick(&[3000, 10_000, 30_000]),

@@ -37,7 +37,8 @@ pub enum Happening {
     Fault,
     /// Phones send sound.
     Sound,
-    Restock(u16),
+    /// A worker binds another port, of IPv6 or not.
+    Restock(u16, bool),
     /// A phone notices that its connection is gone.
     Noticed(usize),
 }
@@ -138,12 +139,19 @@ impl World {
     }
 
     fn begin(&mut self) {
-        let socket = |transport, flow| Socket { transport, flow: FlowId(flow), local: net::ours(transport) };
-        let sockets = vec![socket(Transport::Udp, 1), socket(Transport::Tcp, 0), socket(Transport::Tls, 0)];
+        let sockets = [false, true].into_iter().flat_map(|ipv6| {
+            let socket = |transport, flow| Socket { transport, flow, local: net::ours(transport, ipv6) };
+            let listener = FlowId(0);
+            let streams = [socket(Transport::Tcp, listener), socket(Transport::Tls, listener)];
+            [socket(Transport::Udp, net::udp(ipv6))].into_iter().chain(streams)
+        });
+        let sockets = sockets.collect();
         self.input(Input::Sip(SipInput::Sockets(sockets)));
         for worker in 0..2 {
-            let ready = self.media.stock(self.now, worker, self.swarm.ports);
-            self.input(Input::Media(ready));
+            for ipv6 in [false, true] {
+                let ready = self.media.stock(self.now, worker, self.swarm.ports, ipv6);
+                self.input(Input::Media(ready));
+            }
         }
         for phone in 0..self.phones.len() {
             let after = self.rng.millis(0, 800);
@@ -204,8 +212,8 @@ impl World {
             Happening::Act(at) => self.act(at),
             Happening::Fault => self.fault(),
             Happening::Sound => self.sound(),
-            Happening::Restock(worker) => {
-                let ready = self.media.stock(self.now, worker, 1);
+            Happening::Restock(worker, ipv6) => {
+                let ready = self.media.stock(self.now, worker, 1, ipv6);
                 self.input(Input::Media(ready));
             }
             Happening::Noticed(at) => self.with_phone(at, |phone| {

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::message::{Host, MAX_FORWARDS, Method, Name, Request, Response, Via};
 
 /// The key under which something stands that a message belongs to, made in place: most messages only look it up.
+#[derive(Hash)]
 pub(crate) struct Lookup(SmallVec<[u8; 96]>);
 
 /// Stands between the parts of a key, and in none of them.

@@ -10,6 +10,7 @@ mod invite_client;
 mod invite_server;
 mod key;
 mod output;
+mod refusals;
 mod sending;
 mod server;
 mod table;
@@ -31,6 +32,7 @@ pub(crate) use self::invite_client::Answerer;
 use self::invite_server::InviteServer;
 pub(crate) use self::key::Lookup;
 pub use self::output::TxOutput;
+use self::refusals::Refusals;
 use self::server::Server;
 use self::table::{Key, Machine, Transaction};
 pub use self::timing::Timing;
@@ -86,7 +88,7 @@ pub struct Transactions {
     /// Requests of ours that have no way at the moment, and their names.
     held: HashSet<TxId>,
     /// Requests that were refused because the table was full.
-    refused: u64,
+    refusals: Refusals,
 }
 
 impl Transactions {
@@ -107,7 +109,7 @@ impl Transactions {
             deadlines: BinaryHeap::with_capacity(room),
             actions: Vec::new(),
             held: HashSet::new(),
-            refused: 0,
+            refusals: Refusals::default(),
         }
     }
 
@@ -128,7 +130,7 @@ impl Transactions {
 
     /// Requests that were answered 503 because the table was full, since the start.
     pub fn refused(&self) -> u64 {
-        self.refused
+        self.refusals.count()
     }
 
     /// The intervals in force.
@@ -163,8 +165,8 @@ impl Transactions {
         match request.method {
             Method::Ack => out.push(TxOutput::Ack { request, path }),
             // An ACK never gets an answer; everything else may be refused here.
-            _ if !self.has_room_for(&request) => {
-                self.refused += 1;
+            _ if !self.has_room_for(&request) || self.refusals.has(now, key) => {
+                self.refusals.add(now, key, self.timing.patience());
                 let mut response = Response::to(&request, 503);
                 response.headers.push(Name::RetryAfter, "5");
                 self.answer_and_forget(&request, path, response, out);

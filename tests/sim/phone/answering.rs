@@ -276,8 +276,15 @@ impl Phone {
         let (tag, invites) = (call.local_tag.clone(), request.method == Method::Invite);
         let offers = !request.body.is_empty();
         let busy = call.change.is_some() || call.offer_open;
-        if (invites || offers) && (busy || !call.is_up()) {
-            return self.reply(key, 491, &tag);
+        let early = !invites && call.is_early();
+        if (invites || offers) && !early && (busy || !call.is_up()) {
+            // RFC 3311 §5.2: an offer of ours is not answered yet, or one of theirs.
+            let theirs = matches!(call.state, State::Invited { .. }) && call.change.is_none();
+            let mut refusal = self.response(&request, if theirs { 500 } else { 491 }, &tag);
+            if theirs {
+                refusal.headers.push(Name::RetryAfter, "3");
+            }
+            return self.reply_with(key, refusal);
         }
         if let Ok(contact) = request.contact() {
             call.target = contact.uri.to_string();

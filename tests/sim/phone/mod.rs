@@ -24,6 +24,7 @@ use self::asking::Client;
 pub use self::call::{Call, State, Stream};
 use self::register::Registration;
 use self::serving::Server;
+use super::net::address;
 use super::rng::Rng;
 use super::swarm::{Manner, Swarm};
 
@@ -125,8 +126,10 @@ impl Phone {
             true => Transport::Tcp,
             false => Transport::Tls,
         };
-        let public = SocketAddr::new(IpAddr::from([10, 0, 1, 1 + at as u8]), 5060);
+        let mut more = Rng::new(swarm.seed, 200 + at as u64);
         let nat = rng.chance(skills.nat);
+        let ipv6 = more.chance(skills.ipv6) && !nat;
+        let public = SocketAddr::new(address(ipv6, 1, 1 + at as u8), 5060);
         let inside = IpAddr::from([192, 168, 0, 1 + at as u8]);
         let own = if nat { SocketAddr::new(inside, 5060) } else { public };
         let trunk = swarm.trunk && at == 0;
@@ -135,7 +138,7 @@ impl Phone {
             true => &["G722", "PCMU"],
             false => &["PCMU", "PCMA", "telephone-event"],
         };
-        let (mut device, mut more) = (String::new(), Rng::new(swarm.seed, 200 + at as u64));
+        let mut device = String::new();
         if more.chance(skills.instance) {
             device += &format!(";+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-00000000{at:04}>\"");
             device += if more.chance(500) { ";reg-id=1" } else { "" };

@@ -53,10 +53,10 @@ pub fn formats(names: &[&str]) -> Vec<(u8, String)> {
 
 impl Said {
     pub fn write(&self, version: u32) -> String {
-        let ip = self.rtp.ip();
+        let (ip, family) = (self.rtp.ip(), if self.rtp.is_ipv6() { "IP6" } else { "IP4" });
         let numbers: Vec<String> = self.formats.iter().map(|(number, _)| number.to_string()).collect();
         let mut text = format!(
-            "v=0\r\no=phone 7 {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP {}\r\n",
+            "v=0\r\no=phone 7 {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP {}\r\n",
             self.rtp.port(),
             numbers.join(" ")
         );
@@ -72,7 +72,8 @@ impl Said {
         let (mut ip, mut port, mut numbers, mut flow) = (None, None, Vec::new(), Flow::BOTH);
         let mut names = Vec::new();
         for line in text.lines() {
-            if let Some(value) = line.strip_prefix("c=IN IP4 ") {
+            let address = line.strip_prefix("c=IN IP4 ").or_else(|| line.strip_prefix("c=IN IP6 "));
+            if let Some(value) = address {
                 ip = value.trim().parse::<IpAddr>().ok();
             } else if let Some(value) = line.strip_prefix("m=audio ") {
                 let mut words = value.split(' ');
