@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Lab, Process, Server, Setup, sys};
+use crate::harness::{Lab, Process, Server, Setup, eventually, sys};
 
 /// How often a scenario is played that hits a different moment each time.
 pub fn rounds(usual: u32) -> u32 {
@@ -127,9 +127,17 @@ pub fn starve(server: &Server<'_>, lasts: Duration) {
 
 /// Allows the server to open no more files than it has open; gives how many it was allowed before.
 pub fn limit_files(server: &Server<'_>) -> u64 {
-    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
-    let open: BTreeSet<u64> =
-        open.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+    let files = || -> BTreeSet<u64> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+        open.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    };
+    // The connection over which a metric was read may still have to close.
+    let mut open = files();
+    eventually("no file comes or goes", || {
+        std::thread::sleep(Duration::from_millis(300));
+        let before = std::mem::replace(&mut open, files());
+        (before == open).then_some(())
+    });
     // The limit is about numbers, and the lowest that is free is taken first.
     let free = (0..).find(|number| !open.contains(number)).unwrap();
     sys::limit_files(server.pid(), free).unwrap()
