@@ -220,17 +220,12 @@ impl Bench {
     fn round(&mut self, calls: &mut Vec<Call>, stay: bool) {
         calls.retain(|call| !(stay && call.next == Step::Bye));
         let inputs: Vec<(Step, Input)> = calls.iter_mut().map(|call| (call.next, call.input(self))).collect();
-        let mut ends = Vec::with_capacity(inputs.len());
-        for (step, input) in inputs {
+        for (call, (step, input)) in calls.iter_mut().zip(inputs) {
             self.turn(step.name(), input);
-            ends.push(self.effects.len());
+            // As the control thread does: what a turn brought is handed on before the next.
+            call.take(self.effects.drain(..));
         }
-        let effects = std::mem::take(&mut self.effects);
-        let mut begin = 0;
-        for (call, end) in calls.iter_mut().zip(ends) {
-            call.take(&effects[begin..end]);
-            begin = end;
-        }
+        calls.iter_mut().for_each(Call::read);
         for call in calls.iter_mut().filter(|call| call.next == Step::Gone) {
             *call = self.call();
         }
@@ -238,7 +233,14 @@ impl Bench {
 
     fn call(&mut self) -> Call {
         self.calls += 1;
-        Call { number: self.calls, next: Step::Ports, asked: None, tag: String::new(), released: Vec::new() }
+        Call {
+            number: self.calls,
+            next: Step::Ports,
+            asked: None,
+            tag: String::new(),
+            released: Vec::new(),
+            sent: Vec::new(),
+        }
     }
 
     /// Calls of which each is a step further than the last.
@@ -310,6 +312,8 @@ struct Call {
     /// Our tag towards 1001.
     tag: String,
     released: Vec<PortId>,
+    /// What has been sent to 1001 and 1002, and not read.
+    sent: Vec<(u16, Bytes)>,
 }
 
 impl Call {
@@ -355,26 +359,31 @@ impl Call {
     }
 
     /// What its turn brought.
-    fn take(&mut self, effects: &[Effect]) {
+    fn take(&mut self, effects: impl Iterator<Item = Effect>) {
         for effect in effects {
             match effect {
-                Effect::Send(transmit) => match Message::parse(transmit.payload.clone()) {
-                    Ok(Message::Request(request))
-                        if transmit.path.remote.port() == 5062 && request.method != Method::Ack =>
-                    {
-                        self.asked = Some(request);
-                    }
-                    Ok(Message::Response(response)) if response.status == 200 => {
-                        let to = response.headers.to().expect("an answer has a To");
-                        self.tag = to.tag().map(str::to_owned).unwrap_or_default();
-                    }
-                    _ => {}
-                },
-                Effect::Media(MediaCommand::Release { port }) => self.released.push(*port),
+                Effect::Send(transmit) => self.sent.push((transmit.path.remote.port(), transmit.payload)),
+                Effect::Media(MediaCommand::Release { port }) => self.released.push(port),
                 _ => {}
             }
         }
         self.next = self.next.following();
+    }
+
+    /// What both phones were sent.
+    fn read(&mut self) {
+        for (port, payload) in self.sent.drain(..) {
+            match Message::parse(payload) {
+                Ok(Message::Request(request)) if port == 5062 && request.method != Method::Ack => {
+                    self.asked = Some(request);
+                }
+                Ok(Message::Response(response)) if response.status == 200 => {
+                    let to = response.headers.to().expect("an answer has a To");
+                    self.tag = to.tag().map(str::to_owned).unwrap_or_default();
+                }
+                _ => {}
+            }
+        }
     }
 }
 
