@@ -119,6 +119,22 @@ fn main() {
     table.print();
 }
 
+/// What each kind of thread used for a unit, while `work` did so many.
+fn by_thread(system: &System, work: impl FnOnce() -> u64) {
+    let System::Dialtone(server) = system else {
+        work();
+        return;
+    };
+    let before = server.cpu();
+    let units = work();
+    for (thread, used) in server.cpu() {
+        let spent = used - before.get(&thread).copied().unwrap_or(0.0);
+        if spent > 0.0 {
+            println!("    {thread:16} {:7.1} µs", spent * 1e6 / units.max(1) as f64);
+        }
+    }
+}
+
 fn on_core<T>(core: Option<usize>, work: impl FnOnce() -> T) -> T {
     if let Some(core) = core {
         pin(core);
@@ -145,7 +161,12 @@ fn register(system: &System, table: &mut Table) {
     let process = system.process();
     sipp::register(system.sip(), &accounts, 1_000, 500);
     let (cpu, disk) = (process.cpu(), process.thread("keeper"));
-    let outcome = sipp::register(system.sip(), &accounts, COUNT, 500);
+    let mut outcome = None;
+    by_thread(system, || {
+        let all = sipp::register(system.sip(), &accounts, COUNT, 500);
+        outcome.insert(all).good
+    });
+    let outcome = outcome.unwrap();
     let (cpu, disk) = (process.cpu() - cpu, process.thread("keeper") - disk);
     if let System::Dialtone(_) = system {
         let memory = per(cpu.saturating_sub(disk), outcome.good);
@@ -174,7 +195,12 @@ fn calls(system: &System, table: &mut Table) {
     sipp::call(system.sip(), &accounts, &callee, at, 400, 100);
     let process = system.process();
     let cpu = process.cpu();
-    let outcome = sipp::call(system.sip(), &accounts, &callee, at, COUNT, 200);
+    let mut outcome = None;
+    by_thread(system, || {
+        let all = sipp::call(system.sip(), &accounts, &callee, at, COUNT, 200);
+        outcome.insert(all).good
+    });
+    let outcome = outcome.unwrap();
     let spent = per(process.cpu() - cpu, outcome.good);
     table.put("call without sound", "≤ 0.5 ms", system.name(), format!("{}{outcome}", millis(spent)));
 }
