@@ -90,13 +90,14 @@ impl Server {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let sip = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = launch(&setup, &folder, sip, http);
-        let server = Server { child, setup, folder, http, sip };
+        let mut server = Server { child, setup, folder, http, sip };
         server.wait();
         server
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
         while TcpStream::connect(self.http).is_err() {
+            assert!(self.child.try_wait().unwrap().is_none(), "the server ended at its start");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
